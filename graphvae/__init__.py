@@ -1,0 +1,39 @@
+"""graphvae compiles a YAML description of a partially specified deep generative model into PyTorch.
+
+    check(path)            warnings about a spec; an error that says how to mend it
+    compile(path)          the model's class, made from the text that `graphvae compile` writes
+    train(path)            a run: trained weights and everything that led to them
+    load(run)              the trained model of a run
+    evaluate(run)          its errors, its evidence and its effective sample size
+    render(path, output)   p and q as a picture
+
+Importing graphvae loads no torch; asking for `compile`, `train`, `load` or `evaluate` does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphvae.compiler.pipeline import check as check
+    from graphvae.diagrams.render import render as render
+    from graphvae.lab.evaluation import evaluate as evaluate
+    from graphvae.lab.models import compile as compile
+    from graphvae.lab.runs import load as load
+    from graphvae.lab.training import train as train
+
+_HOMES = {
+    "check": "graphvae.compiler.pipeline",
+    "compile": "graphvae.lab.models",
+    "evaluate": "graphvae.lab.evaluation",
+    "load": "graphvae.lab.runs",
+    "render": "graphvae.diagrams.render",
+    "train": "graphvae.lab.training",
+}
+
+__all__ = ["check", "compile", "evaluate", "load", "render", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'graphvae' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

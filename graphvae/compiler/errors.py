@@ -1,0 +1,200 @@
+"""What can go wrong, as types and as text.
+
+    GraphvaeError
+    ├── UserError            a person can mend it: exit code 2, no traceback
+    │   ├── SpecError        the text of a spec
+    │   ├── DataError        the data that a spec names
+    │   ├── RunError         a run folder, or a training that cannot go on
+    │   └── FlagError        the command line
+    └── InternalError        a fault of graphvae itself: please report it
+
+A UserError carries one or more diagnostics, and prints them as the compilers of programming languages do::
+
+    specs/mnist.yaml:10:28: error[GV104]: 'image' has an unknown parent 'stile' in p
+      10 |   image: {parents: [digit, stile], network: {hidden: [500]}}
+         |                            ^^^^^
+      did you mean 'style'? the variables are: digit, style, image
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+CODES = {
+    # reading
+    "GV001": "the file cannot be read",
+    "GV002": "this is not YAML",
+    "GV003": "a key stands twice in one mapping",
+    "GV004": "tags are not allowed",
+    "GV005": "merge keys are not allowed",
+    "GV006": "the document is too large, too deep, or grows too far through its aliases",
+    "GV007": "a number with a leading zero",
+    "GV008": "an expression that fell apart at its commas",
+    "GV009": "a key is not a name",
+    # the shape of the text
+    "GV050": "an unknown key",
+    "GV051": "a missing key",
+    "GV052": "a value of the wrong kind",
+    "GV053": "a value out of its bounds",
+    "GV054": "not one of the words that are allowed",
+    "GV055": "not a reference to a variable",
+    "GV056": "keys that exclude each other",
+    "GV057": "a key that does not apply to this family",
+    # the graph
+    "GV101": "a conditional for an unknown variable",
+    "GV102": "a variable is among its own ancestors",
+    "GV103": "a parent is named twice",
+    "GV104": "an unknown parent",
+    "GV105": "a parent that is not available here",
+    "GV106": "a conditional that may not stand here",
+    "GV107": "a conditional is missing",
+    "GV108": "p and q disagree about a variable",
+    "GV109": "a parameter that the family does not have, or a value it cannot take",
+    "GV110": "a gradient that does not fit the variable",
+    "GV111": "a name in the objective or the data that is not a variable of the right role",
+    "GV112": "too many enumerated cells",
+    "GV113": "part of the language that is not built yet",
+    # lints
+    "GV201": "labels that can never train q",
+    "GV202": "alpha is zero",
+    "GV203": "fewer labels than classes",
+    "GV204": "one sample where the importance weights vary",
+    "GV205": "a variable that nothing uses",
+    "GV206": "an observed variable that q never looks at",
+    # data
+    "GV301": "the data cannot be found or read",
+    "GV302": "a column that the data does not have",
+    "GV303": "values outside the support of their likelihood",
+    "GV304": "values of the wrong shape",
+    "GV305": "labels that cannot be drawn as asked",
+    # runs
+    "GV401": "a run folder that cannot be used",
+    "GV402": "the training left the real numbers",
+    # flags
+    "GV501": "a flag that cannot be followed",
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a source text: lines and columns count from 1, the end is exclusive.
+
+    `text` is the first line in full, so that an excerpt needs no file. `via` is the span, in the outer file,
+    through which a sub-model's file was reached.
+    """
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+    via: Span | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def excerpt(self) -> str:
+        """The first line of the span with carets under the part that is meant."""
+        number = str(self.line)
+        last = self.end_column - 1 if self.end_line == self.line else len(self.text.rstrip())
+        before, meant = self.text[: self.column - 1], self.text[self.column - 1 : last]
+        carets = "^" * max(1, sum(map(_width, meant)))
+        margin = " " * len(number)
+        return f"  {number} | {self.text}\n  {margin} | {_blank(before)}{carets}"
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding: what is wrong, where, why, and how to mend it."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    hint: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = f"{self.span}: " if self.span else ""
+        lines = [f"{place}{self.severity}[{self.code}]: {self.message}"]
+        if self.span:
+            lines.append(self.span.excerpt())
+        if self.hint:
+            lines.append("  " + self.hint.replace("\n", "\n  "))
+        via = self.span.via if self.span else None
+        while via:
+            lines.append(f"  reached from {via}")
+            via = via.via
+        return "\n".join(lines)
+
+
+class GraphvaeError(Exception):
+    """Everything that graphvae raises on purpose."""
+
+
+class UserError(GraphvaeError):
+    """A mistake that a person made and can mend.
+
+    >>> print(UserError.of("GV501", "there is no '--colour'", hint="did you mean '--color'?"))
+    error[GV501]: there is no '--colour'
+      did you mean '--color'?
+    """
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]):
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(map(str, self.diagnostics)))
+
+    @classmethod
+    def of(cls, code: str, message: str, span: Span | None = None, hint: str = "") -> Self:
+        """An error with a single diagnostic."""
+        return cls([Diagnostic(code, message, span, hint)])
+
+
+class SpecError(UserError):
+    """A mistake in the text of a spec."""
+
+
+class DataError(UserError):
+    """The data is not what the spec says, or is not there."""
+
+
+class RunError(UserError):
+    """A run folder that cannot be used, or a training that cannot go on."""
+
+
+class FlagError(UserError):
+    """A mistake on the command line."""
+
+
+class InternalError(GraphvaeError):
+    """A fault of graphvae itself."""
+
+    def __init__(self, message: str):
+        super().__init__(f"{message}\nThis is a fault of graphvae: please report it, with the spec that led here.")
+
+
+def did_you_mean(word: str, words: Iterable[str], kind: str) -> str:
+    """A hint that names the closest word and lists the choices.
+
+    >>> did_you_mean("stile", ["digit", "style"], "variables")
+    "did you mean 'style'? the variables are: digit, style"
+    """
+    choices = list(words)
+    close = difflib.get_close_matches(word, choices, n=1)
+    guess = f"did you mean '{close[0]}'? " if close else ""
+    listed = f"the {kind} are: {', '.join(choices)}" if choices else f"there are no {kind}"
+    return guess + listed
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _blank(text: str) -> str:
+    return "".join("\t" if character == "\t" else " " * _width(character) for character in text)

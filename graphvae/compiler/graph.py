@@ -1,0 +1,131 @@
+"""ModelGraph: what the text means. p and q as graphs over the same variables, every name bound, every default filled in.
+
+Its verb stands in `resolve`, and the rules it must keep in `structure`. `graph.spec` says in full what was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import networkx as nx
+
+from graphvae.compiler.errors import Span
+from graphvae.compiler.families import Family
+from graphvae.compiler.spec import Conditional, Role, Spec
+
+SideName = Literal["p", "q"]
+
+
+@dataclass(frozen=True)
+class VariableNode:
+    """A variable: its role, its family (None if deterministic), and the shape of one value inside the model."""
+
+    name: str
+    role: Role | Literal["deterministic"]
+    family: Family | None
+    event: tuple[int, ...]
+    soft: bool
+    span: Span | None
+
+    @property
+    def inferred(self) -> bool:
+        """Whether q has a conditional for it: it is unknown in some row or in all."""
+        return self.role in ("latent", "supervised")
+
+    @property
+    def evidence(self) -> bool:
+        """Whether it is known in every row, so that q may condition on it."""
+        return self.role in ("observed", "given")
+
+
+@dataclass(frozen=True)
+class ConditionalNode:
+    """One factor: the variable, its completed conditional, and where it was written."""
+
+    variable: VariableNode
+    conditional: Conditional
+    span: Span | None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(parent.variable for parent in self.conditional.parents)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The parameters that the network computes."""
+        family = self.variable.family
+        if family is None or not self.parents:
+            return ()
+        set_by_number = {family.head(name) for name in self.conditional.parameters}
+        return tuple(row.name for row in family.parameters if row.name not in set_by_number)
+
+
+@dataclass(frozen=True)
+class Side:
+    """p or q: a DAG, and the conditionals in topological order (ties by name, so that the order in the text means nothing)."""
+
+    name: SideName
+    graph: nx.DiGraph  # an edge runs from a parent to its child
+    conditionals: Mapping[str, ConditionalNode]
+
+
+@dataclass(frozen=True)
+class ModelGraph:
+    """p and q over the same variables, and the completed spec that says the same."""
+
+    spec: Spec
+    variables: Mapping[str, VariableNode]
+    p: Side
+    q: Side
+
+    def named(self, *roles: str) -> list[str]:
+        """The variables with these roles, in the order of the text."""
+        return [name for name, node in self.variables.items() if node.role in roles]
+
+    def draws_before(self, label: str) -> list[str]:
+        """The sampled variables among a label's ancestors in q: with one of them, its importance weights vary."""
+        ancestors = nx.ancestors(self.q.graph, label)
+        return [name for name in self.q.conditionals if name in ancestors and sampled(self.q.conditionals[name])]
+
+    def __str__(self) -> str:
+        lines = [f"{self.spec.model}"]
+        for node in self.variables.values():
+            family = node.family.name if node.family else "-"
+            lines.append(f"  {node.name:<16}{node.role:<14}{family:<22}{list(node.event)}")
+        for side in (self.p, self.q):
+            lines.append(side.name)
+            lines += [f"  {_factor(side.name, node):<40}{_how(node)}" for node in side.conditionals.values()]
+        return "\n".join(lines) + "\n"
+
+    def check(self) -> None:
+        """What must hold of any graph that `resolve` makes; a failure is a fault of ours."""
+        for side in (self.p, self.q):
+            assert nx.is_directed_acyclic_graph(side.graph)
+            assert set(side.conditionals) <= set(side.graph)
+            assert all(parent in self.variables for node in side.conditionals.values() for parent in node.parents)
+        assert all(name in self.q.conditionals for name in self.named("latent", "supervised"))
+        assert all(name in self.p.conditionals for name in self.named("latent", "supervised", "observed"))
+
+
+def sampled(node: ConditionalNode) -> bool:
+    """Whether a conditional of q draws samples: its variable is random and not enumerated."""
+    return node.variable.family is not None and node.conditional.gradient != "enumerate"
+
+
+def _factor(side: SideName, node: ConditionalNode) -> str:
+    name, parents = node.variable.name, ", ".join(map(str, node.conditional.parents))
+    if node.variable.family is None:
+        return f"{name} = network({parents})"
+    return f"{side}({name} | {parents})" if parents else f"{side}({name})"
+
+
+def _how(node: ConditionalNode) -> str:
+    conditional = node.conditional
+    parts = [f"{name}={value}" for name, value in conditional.parameters.items()]
+    if conditional.network:
+        parts.append(f"{conditional.network.kind} {list(conditional.network.hidden or ())}")
+    if conditional.gradient:
+        parts.append(conditional.gradient)
+    return ", ".join(parts)

@@ -1,0 +1,500 @@
+"""Spec: the shape of the text, one pydantic model per block, with every unknown key refused.
+
+The verb is `parse`. A block remembers the `Map` that it was read from, so `block.span("parents", 0)` finds the place of any
+value in it, stages later. What the names mean is not decided here: that is the graph's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from graphvae.compiler.errors import Diagnostic, Span, SpecError, did_you_mean
+from graphvae.compiler.families import FAMILIES, Gradient
+from graphvae.compiler.source import Map, Seq, Source
+
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a parent is named by: `name` or `submodel.name`, either with `.previous`.
+
+    >>> Reference.parse("glyph.digit.previous")
+    Reference(variable='glyph.digit', previous=True)
+    """
+
+    variable: str
+    previous: bool = False
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Raises PydanticCustomError for text that is no reference."""
+        parts = text.split(".") if isinstance(text, str) else []
+        previous = len(parts) > 1 and parts[-1] == "previous"
+        names = parts[:-1] if previous else parts
+        if not 1 <= len(names) <= 2 or not all(map(_NAME.fullmatch, names)):
+            raise PydanticCustomError("reference", "a variable is referred to by 'name', 'submodel.name' or 'name.previous'")
+        return cls(".".join(names), previous)
+
+    def __str__(self) -> str:
+        return self.variable + ".previous" * self.previous
+
+
+def _variable(text: object) -> str:
+    reference = Reference.parse(text)
+    if reference.previous:
+        raise PydanticCustomError(
+            "reference", "'.previous' refers to a slot: it names a parent, and never a variable of its own"
+        )
+    return reference.variable
+
+
+def _name(text: object) -> str:
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise PydanticCustomError("reference", "a name is a letter followed by letters, digits and underscores")
+    return text
+
+
+def _one_of(expected: str) -> WrapValidator:
+    """Several kinds of value under one key: whichever fails, the message names them all and no union's tag."""
+
+    def validate(value: object, handler: Callable[[object], object]) -> object:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise PydanticCustomError("alternatives", "should be {expected}", {"expected": expected}) from None
+
+    return WrapValidator(validate)
+
+
+def _family(value: object) -> object:
+    if value is not None and value not in FAMILIES:
+        raise PydanticCustomError("family", "is not a family", {"words": list(FAMILIES)})
+    return value
+
+
+_to_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+Name = Annotated[str, PlainValidator(_name)]
+VariableName = Annotated[str, PlainValidator(_variable)]
+Parent = Annotated[Reference, PlainValidator(Reference.parse), PlainSerializer(str)]
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Shape = Annotated[tuple[Positive, ...], _to_tuple]
+ParameterValue = Annotated[float | Literal["learned"], _one_of("a number or 'learned'")]
+AlphaNumber = Annotated[float, Field(ge=0)]
+Alpha = Annotated[
+    AlphaNumber | Literal["auto"] | dict[VariableName, AlphaNumber],
+    _one_of("a number that is not negative, 'auto', or such numbers by variable"),
+]
+Beta = Annotated[
+    AlphaNumber | dict[VariableName, AlphaNumber], _one_of("a number that is not negative, or such numbers by variable")
+]
+Role = Literal["latent", "supervised", "observed", "given"]
+
+
+class Block(BaseModel):
+    """A mapping of the spec: frozen, strict, and aware of where it stands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    _source: Map = PrivateAttr(default_factory=Map)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        longer = cls.written_out(data)
+        if info.context is not None:
+            info.context[id(data)] = _Seen(cls, longer)
+        block = handler(longer)
+        if isinstance(longer, Map):
+            block._source = longer
+        return block
+
+    @classmethod
+    def written_out(cls, data: Any) -> Any:
+        """The long form of what a person may write short."""
+        return data
+
+    def span(self, *path: str | int) -> Span | None:
+        """Where the value at this path of the block stands; the block itself for no path; None for a default."""
+        return _span(self._source, path)
+
+    def key(self, *path: str | int) -> Span | None:
+        """Where the key at this path of the block stands."""
+        value = _follow(self._source, path[:-1])
+        return value.key_spans.get(path[-1]) if isinstance(value, Map) else None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a block was read as: its class, and its text in the long form."""
+
+    block: type[Block]
+    longer: Any
+
+
+class Variable(Block):
+    """One variable: its family, its shape, and when it is known."""
+
+    distribution: Annotated[str | None, BeforeValidator(_family)] = None
+    """The family. A variable without one is deterministic."""
+    role: Role = "latent"
+    """`observed` in every row, `supervised` in some rows, `latent` never; `given` is conditioned on and never scored."""
+    size: Positive | None = None
+    """The length of a vector. Neither size nor shape: a scalar."""
+    shape: Shape | None = None
+    """The shape of an array, such as [1, 28, 28] for an image."""
+    categories: Annotated[int, Field(ge=2)] | None = None
+    """How many values a categorical variable has; in the data they are the integers from 0."""
+    soft: bool | None = None
+    """Bernoulli only: accept values between 0 and 1. The likelihood is then no density, and is reported as none."""
+
+
+class Network(Block):
+    """A neural network from the parents to the parameters of the family."""
+
+    kind: Literal["mlp"] = "mlp"
+    """The kind of body."""
+    hidden: Annotated[tuple[Positive, ...], _to_tuple] | None = None
+    """The widths of the hidden layers. Left out: two layers, their width a power of two that follows from the shapes."""
+    activation: Literal["relu", "softplus", "tanh", "elu", "gelu", "silu"] = "relu"
+    """The non-linearity after each hidden layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of hidden units that is dropped in training."""
+    normalisation: Literal["none", "batch", "layer"] = "none"
+    """What stands between a hidden layer and its non-linearity."""
+
+
+class Conditional(Block):
+    """One factor of p or q: the parents of a variable, and how its parameters follow from them."""
+
+    parents: Annotated[tuple[Parent, ...], _to_tuple] = ()
+    """The variables that this one depends on."""
+    network: Network | None = None
+    """The network from the parents. Left out: an mlp, where there are parents and a parameter that nothing else sets."""
+    parameters: dict[str, ParameterValue] = {}
+    """Parameters of the family that the network does not set: a number, or `learned`."""
+    gradient: Gradient | None = None
+    """In q: how a draw passes gradients on. Left out: enumerate where the family is discrete, else reparameterised."""
+    size: Positive | None = None
+    """Of a deterministic variable: the length of its vector. Neither size nor shape: the last hidden layer itself."""
+    shape: Shape | None = None
+    """Of a deterministic variable: the shape of its array."""
+
+    @classmethod
+    def written_out(cls, data: Any) -> Any:
+        """A bare list is short for the parents."""
+        return _wrap("parents", data) if isinstance(data, Seq) else data
+
+
+class Objective(Block):
+    """The semi-supervised objective and its weights."""
+
+    bound: Literal["self_normalised"] = "self_normalised"
+    """The bound: self-normalised importance sampling over samples and enumerated values."""
+    samples: Positive | None = None
+    """Samples a row. Left out: 1 where all importance weights are constant, 8 where a label stands behind a draw."""
+    label_term: Literal["log_mean", "mean_log"] = "log_mean"
+    """The estimator of log q(label | row): the logarithm of the mean weight, or the mean of the logarithms."""
+    alpha: Alpha = "auto"
+    """The weight of log q(label | row): a number, numbers by variable, or `auto`, a tenth of the rows per labelled row."""
+    beta: Beta = 1.0
+    """The weight of log q - log p of latent variables: a number, or numbers by variable (1 where not named)."""
+    supervision_rate: Fraction | None = None
+    """The share of labelled rows in a batch. Left out, with gamma: their share in the data."""
+    gamma: Annotated[float, Field(ge=0)] | None = None
+    """The same knob as the weight of the labelled rows in the sum over all rows."""
+    max_cells: Positive = 100
+    """The largest number of jointly enumerated values."""
+
+
+class LabelDraw(Block):
+    """One draw of labelled rows, each of which reveals all its variables."""
+
+    variables: Annotated[tuple[VariableName, ...], _to_tuple]
+    """The supervised variables that a drawn row reveals."""
+    rows: Annotated[int, Field(ge=0)] | None = None
+    """How many rows."""
+    fraction: Fraction | None = None
+    """Which share of the rows."""
+    rows_per: dict[VariableName, Positive] | None = None
+    """How many rows for each value of one variable, as in {person: 6}."""
+    balanced: bool = False
+    """Equally many rows for every value of the categorical variable that the draw reveals."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of this draw."""
+
+
+class Split(Block):
+    """Which rows are kept for the test, where the source does not say."""
+
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """The share of the rows."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of the split."""
+
+
+class Validation(Block):
+    """Training rows that are set aside, with their labels, to choose hyper-parameters on."""
+
+    rows: Positive
+    """How many rows."""
+    labels: Literal[True]
+    """`true`, as the admission that these labels are read and count as part of the label budget."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of their draw."""
+
+
+class Data(Block):
+    """Where the rows come from, and which of their labels are revealed."""
+
+    source: Literal["digits", "mnist"]
+    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded."""
+    columns: dict[VariableName, str]
+    """The column of the data that holds each variable."""
+    labels: Annotated[tuple[LabelDraw, ...], _to_tuple] = ()
+    """The draws of labelled rows; as a map, one draw for each variable."""
+    split: Split = Split()
+    """The test rows of a source that does not name its own."""
+    validation: Validation | None = None
+    """Left out: no validation label is read."""
+
+    @classmethod
+    def written_out(cls, data: Any) -> Any:
+        """Labels as a map are short for a list of draws of one variable each."""
+        labels = data.get("labels") if isinstance(data, Map) else None
+        if isinstance(labels, Map):
+            longer = Map(data.span)
+            for key in data:
+                longer.put(key, _draws(labels) if key == "labels" else data[key], data.key_spans[key], data.spans[key])
+            return longer
+        return data
+
+
+class Seeds(Block):
+    """A seed for each role that chance plays in training; the draws of labels have their own."""
+
+    init: Annotated[int, Field(ge=0)] = 0
+    """The initial weights."""
+    order: Annotated[int, Field(ge=0)] = 0
+    """The order of the rows."""
+    noise: Annotated[int, Field(ge=0)] = 0
+    """The draws from q, and dropout."""
+
+
+class Training(Block):
+    """How the weights are fitted: Adam, for a number of epochs."""
+
+    epochs: Positive = 100
+    """An epoch is one pass over the unlabelled rows, or over the labelled ones if there are no others."""
+    batch_size: Positive = 128
+    """Rows in a batch, labelled and unlabelled together."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Adam's step size."""
+    seeds: Seeds = Seeds()
+    """The seeds of initial weights, order and noise."""
+
+
+class Spec(Block):
+    """A partially specified deep generative model: the whole of a file."""
+
+    model: Name
+    """The name of the model, and of its class and run folders."""
+    description: str = ""
+    """What the model is for, in a sentence."""
+    variables: dict[Name, Variable]
+    """The variables, by name."""
+    p: dict[VariableName, Conditional]
+    """The generative model. A latent or supervised variable left out has its family's standard prior."""
+    q: dict[VariableName, Conditional] | None = None
+    """The recognition model."""
+    objective: Objective = Objective()
+    """The bound, its samples and its weights."""
+    data: Data | None = None
+    """What `graphvae train` trains on."""
+    training: Training = Training()
+    """How `graphvae train` trains."""
+
+    def __str__(self) -> str:
+        """The spec as YAML with every default visible; it parses to the same spec."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def parse(source: Source) -> Spec:
+    """Turn plain data into a Spec.
+
+    Raises SpecError with every mistake in the shape of the text at once.
+
+    >>> from graphvae.compiler.source import read_text
+    >>> spec = parse(read_text("model: m\\nvariables: {x: {distribution: normal, role: observed}}\\np: {x: []}", "m.yaml"))
+    >>> spec.objective.label_term
+    'log_mean'
+    """
+    seen: dict[int, _Seen] = {}
+    try:
+        return Spec.model_validate(source.root, context=seen)
+    except ValidationError as error:
+        found = dict.fromkeys(_diagnose(details, source.root, seen) for details in error.errors())
+        raise SpecError(
+            sorted(found, key=lambda found: (found.span.line, found.span.column) if found.span else (0, 0))
+        ) from None
+
+
+def _wrap(key: str, data: Seq) -> Map:
+    wrapped = Map(data.span)
+    if data.span:
+        wrapped.put(key, data, data.span, data.span)
+    return wrapped
+
+
+def _draws(labels: Map) -> Seq:
+    """`{digit: {rows: 100}}` as `[{variables: [digit], rows: 100}]`."""
+    draws = Seq(labels.span)
+    for name, draw in labels.items():
+        key, span = labels.key_spans[name], labels.spans[name]
+        if not isinstance(draw, Map):
+            draws.put(draw, span)
+            continue
+        names, longer = Seq(key), Map(span)
+        names.put(name, key)
+        longer.put("variables", names, key, key)
+        for option in draw:
+            longer.put(option, draw[option], draw.key_spans[option], draw.spans[option])
+        draws.put(longer, span)
+    return draws
+
+
+def _follow(value: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        if (isinstance(value, Map) and step in value) or (isinstance(value, Seq) and isinstance(step, int) and step < len(value)):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def _span(value: Any, path: tuple[str | int, ...]) -> Span | None:
+    holder = _follow(value, path[:-1])
+    if not path:
+        return value.span if isinstance(value, Map | Seq) else None
+    if isinstance(holder, Map):
+        return holder.spans.get(str(path[-1]))
+    inside = isinstance(holder, Seq) and isinstance(path[-1], int) and path[-1] < len(holder)
+    return holder.spans[path[-1]] if inside else None
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def _diagnose(details: ErrorDetails, root: Map, seen: dict[int, _Seen]) -> Diagnostic:
+    """One of pydantic's findings in our words, at its place in the text."""
+    place = _locate(details["loc"], root, seen)
+    kind, context, given = details["type"], details.get("ctx", {}), details["input"]
+    if kind == "extra_forbidden":
+        hint = did_you_mean(place.name, place.block.model_fields, "keys here")
+        return Diagnostic("GV050", f"unknown key '{place.name}'", place.key, hint)
+    if kind == "missing":
+        return Diagnostic("GV051", f"the key '{details['loc'][-1]}' is missing here", place.key)
+    if kind in _KINDS:
+        return Diagnostic("GV052", f"'{place.name}' should be {_KINDS[kind]}, and not {_shown(given)}", place.span)
+    if kind in _BOUNDS:
+        bound, words = _BOUNDS[kind]
+        return Diagnostic("GV053", f"'{place.name}' should be {words} {context[bound]:g}, and not {_shown(given)}", place.span)
+    if kind in ("literal_error", "family"):
+        choices = context.get("words") or re.findall(r"'(.*?)'", context["expected"]) or [context["expected"].lower()]
+        noun = "families" if kind == "family" else f"words for '{place.name}'"
+        hint = did_you_mean(str(given), choices, noun)
+        return Diagnostic("GV054", f"{_shown(given)} is not one of the {noun}", place.span, hint)
+    if kind == "reference":
+        span = place.key if "[key]" in details["loc"] else place.span
+        return Diagnostic("GV055", f"{_shown(given)}: {details['msg']}", span)
+    return Diagnostic("GV052", f"'{place.name}' {details['msg']}", place.span)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a finding is: the last key on its path, the spans of that key and of the value, and the block they stand in."""
+
+    name: str
+    key: Span | None
+    span: Span | None
+    block: type[Block]
+
+
+def _locate(loc: tuple[str | int, ...], root: Map, seen: dict[int, _Seen]) -> _Place:
+    """Follow a finding's path through the text, past the tags of unions, which stand in no text."""
+    value: Any = root
+    place = _Place(root.span.file if root.span else "", root.span, root.span, Spec)
+    for step in loc:
+        if id(value) in seen:
+            place = replace(place, block=seen[id(value)].block)
+            value = seen[id(value)].longer
+        if isinstance(value, Map) and str(step) in value:
+            name = str(step)
+            place = _Place(name, value.key_spans[name], value.spans[name], place.block)
+            value = value[name]
+        elif isinstance(value, Seq) and isinstance(step, int) and step < len(value):
+            place = replace(place, span=value.spans[step])
+            value = value[step]
+    return place
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Map | Seq):
+        return "a mapping" if isinstance(value, Map) else "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Blocks for what is large, flow for what fits on a line."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        flow = not any(isinstance(value, dict) for value in mapping.values())
+        return super().represent_mapping(tag, mapping, flow_style=flow and len(mapping) < 8)
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        flow = not any(isinstance(value, dict) for value in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=flow)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

@@ -1,0 +1,226 @@
+"""The families as emitted code uses them: a conditional computes parameters and gets a distribution.
+
+Every distribution is independent over its last `event` dimensions, takes its noise from outside, scores without validation,
+and broadcasts its parameters against the value. What the compiler knows of each stands in `graphvae.compiler.families`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+class Distribution(ABC):
+    """A distribution over values of shape [..., event...]."""
+
+    parameters: ClassVar[tuple[str, ...]]
+    """The heads of a network, in order."""
+    support: ClassVar[str]
+
+    event: int
+    """How many trailing dimensions make one value."""
+
+    @abstractmethod
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density or log-probability of values [..., event...], as [...]."""
+
+    @abstractmethod
+    def sample(self, noise: Tensor) -> Tensor:
+        """A draw made from noise [..., event...] of this family's kind."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """The mean, [..., event...]."""
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        """What `sample` turns into a draw: uniform noise in the open unit interval, unless a family says otherwise."""
+        device = generator.device if generator else None
+        uniform = torch.rand(shape, generator=generator, dtype=dtype, device=device)
+        return uniform.clamp_min(torch.finfo(dtype).tiny)
+
+    def cells(self) -> Tensor:
+        """Every value of a discrete family, [cells, event...]."""
+        raise TypeError(f"{type(self).__name__} cannot be enumerated")
+
+    @staticmethod
+    def encode(value: Tensor, event: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Values as data holds them, [row, ...], in the form the model computes with. A missing value becomes NaN."""
+        return value.to(dtype)
+
+    @staticmethod
+    def decode(value: Tensor) -> Tensor:
+        """The model's form of a value as data holds it."""
+        return value
+
+    @staticmethod
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+        """Which elements of data lie in the support, elementwise; a missing one counts as inside."""
+        return value.isfinite() | value.isnan()
+
+
+class Normal(Distribution):
+    """N(loc, scale^2).
+
+    >>> Normal(0.0, 1.0).log_prob(torch.zeros(3, 2)).tolist() == [-2 * HALF_LOG_TWO_PI] * 3
+    False
+    """
+
+    parameters = ("loc", "scale")
+    support = "real"
+
+    def __init__(self, loc: Tensor | float, scale: Tensor | float, event: int = 1):
+        self.loc, self.scale, self.event = torch.as_tensor(loc), torch.as_tensor(scale), event
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        deviation = (value - self.loc) / self.scale
+        return sum_event(-0.5 * deviation.square() - self.scale.log() - HALF_LOG_TWO_PI, self.event)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.loc + self.scale * noise
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device if generator else None)
+
+
+class Bernoulli(Distribution):
+    """A switch. With `soft` data between 0 and 1 the score is a cross-entropy and no density."""
+
+    parameters = ("logits",)
+    support = "binary"
+
+    def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1):
+        self.logits, self.event = logits_of(logits, probs), event
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return sum_event(value * self.logits - functional.softplus(self.logits), self.event)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return (noise < self.logits.sigmoid()).to(noise.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.logits.sigmoid()
+
+    def cells(self) -> Tensor:
+        event = event_of(self.logits, self.event)
+        ends = torch.tensor([0.0, 1.0], dtype=self.logits.dtype, device=self.logits.device)
+        return torch.cartesian_prod(*[ends] * math.prod(event)).reshape(-1, *event)
+
+    @staticmethod
+    def decode(value: Tensor) -> Tensor:
+        return value.round()
+
+    @staticmethod
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+        inside = (value >= 0) & (value <= 1) if soft else (value == 0) | (value == 1)
+        return inside | value.isnan()
+
+
+class ContinuousBernoulli(Distribution):
+    """The density on [0, 1] that is proportional to probs^x (1 - probs)^(1 - x) (Loaiza-Ganem and Cunningham 2019)."""
+
+    parameters = ("logits",)
+    support = "unit interval"
+
+    def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1):
+        self.event = event
+        self.base = torch.distributions.ContinuousBernoulli(logits=logits_of(logits, probs), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return sum_event(self.base.log_prob(value), self.event)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.base.icdf(noise)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base.mean
+
+    @staticmethod
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+        return ((value >= 0) & (value <= 1)) | value.isnan()
+
+
+class Categorical(Distribution):
+    """One of several categories: an integer in data, a one-hot vector inside the model, its last dimension the categories."""
+
+    parameters = ("logits",)
+    support = "categories"
+
+    def __init__(self, logits: Tensor, event: int = 1):
+        self.log_probs, self.event = logits.log_softmax(-1), event
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        # Selected, not multiplied, so that 0 times a logit of -inf is 0; a NaN in the value stays a NaN.
+        return sum_event(torch.where(value == 0, 0.0, value * self.log_probs), self.event)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        gumbel = -(-noise.log()).log()
+        return one_hot((self.log_probs + gumbel).argmax(-1), self.log_probs.shape[-1], noise.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.log_probs.exp()
+
+    def cells(self) -> Tensor:
+        *event, categories = event_of(self.log_probs, self.event)
+        each = torch.arange(categories, device=self.log_probs.device)
+        joint = torch.cartesian_prod(*[each] * math.prod(event))
+        return one_hot(joint.reshape(-1, *event), categories, self.log_probs.dtype)
+
+    @staticmethod
+    def encode(value: Tensor, event: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        known = (value >= 0).unsqueeze(-1)
+        return one_hot(value.clamp_min(0).long(), event[-1], dtype).where(known, torch.nan)
+
+    @staticmethod
+    def decode(value: Tensor) -> Tensor:
+        return value.argmax(-1)
+
+    @staticmethod
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+        return (value == value.floor()) & (value >= -1) & (value < event[-1])
+
+
+def positive(raw: Tensor, floor: float = 1e-6) -> Tensor:
+    """A head as a scale: softplus(raw) + floor."""
+    return functional.softplus(raw) + floor
+
+
+def logits_of(logits: Tensor | float | None, probs: float | None) -> Tensor:
+    """The logits, from either spelling of the parameter."""
+    return torch.as_tensor(logits) if logits is not None else torch.logit(torch.as_tensor(probs))
+
+
+def sum_event(elements: Tensor, event: int) -> Tensor:
+    """Elements [..., event...] summed over one value, [...]."""
+    return elements.flatten(-event).sum(-1) if event else elements
+
+
+def event_of(parameter: Tensor, event: int) -> tuple[int, ...]:
+    """The shape of one value."""
+    return tuple(parameter.shape[parameter.dim() - event :])
+
+
+def one_hot(index: Tensor, categories: int, dtype: torch.dtype) -> Tensor:
+    """Integers [...] as one-hot vectors [..., categories]."""
+    return functional.one_hot(index, categories).to(dtype)
+
+
+def trailing(tensor: Tensor, dimensions: int) -> Tensor:
+    """A mask [...] with `dimensions` of size one behind it, so that it meets values [..., event...]."""
+    return tensor.reshape(*tensor.shape, *(1,) * dimensions)

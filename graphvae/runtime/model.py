@@ -1,0 +1,275 @@
+"""The base class of emitted models: everything that follows from an encoder and a decoder, and is therefore never emitted."""
+
+from __future__ import annotations
+
+import linecache
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from graphvae.runtime.distributions import Distribution
+from graphvae.runtime.draws import Draw, Evidence, Knobs, Term
+from graphvae.runtime.objectives import (
+    Estimate,
+    LogEvidence,
+    log_evidence,
+    log_importance,
+    over_cells,
+    report,
+    self_normalised,
+)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What the runtime must know of a variable: its role, its family, and the event shape of a value inside the model."""
+
+    role: Literal["observed", "supervised", "latent", "given"]
+    family: type[Distribution]
+    event: tuple[int, ...]
+    enumerated: bool = False
+    soft: bool = False
+
+    @property
+    def inferred(self) -> bool:
+        """Whether q has a conditional for it."""
+        return self.role in ("supervised", "latent")
+
+
+class Block(NamedTuple):
+    """Rows with the same evidence pattern: what is known of them, and their noise."""
+
+    evidence: Mapping[str, Evidence]
+    noise: Mapping[str, Tensor]
+
+
+class Objective(NamedTuple):
+    """The bound of each row, and its parts by name without gradient, [row] each."""
+
+    bound: Tensor
+    parts: dict[str, Tensor]
+
+
+class Posterior(NamedTuple):
+    """Weighted draws of every variable that q infers: values and means [enumerations..., sample, row, event...], weight without
+    the event."""
+
+    values: dict[str, Tensor]
+    means: dict[str, Tensor]
+    weight: Tensor
+
+
+class Model(nn.Module):
+    """A partially specified deep generative model: p as `decoder`, q as `encoder`.
+
+    Data is a mapping from names to tensors [row, ...] as a table holds them: a category is an integer, and a missing label is
+    -1, or NaN for a number. Generators make every draw repeatable.
+    """
+
+    variables: ClassVar[Mapping[str, Variable]]
+    label_term: ClassVar[str]
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, blocks: Sequence[Block], knobs: Knobs) -> Objective:
+        """The objective of the rows of all blocks, in their order: what training maximises."""
+        made = [self.estimate(block, knobs) for block in blocks if block_rows(block)]
+        parts = [report(terms, estimate) for terms, estimate in made]
+        names = dict.fromkeys(name for part in parts for name in part)
+        bounds = torch.cat([estimate.bound for _, estimate in made])
+        rows = [estimate.bound.shape[0] for _, estimate in made]
+        return Objective(bounds, {name: join_parts(name, parts, rows, bounds) for name in names})
+
+    def estimate(self, block: Block, knobs: Knobs) -> tuple[dict[str, Term], Estimate]:
+        """The terms of one block, and the objective made of them."""
+        _, terms = self.infer(block, knobs)
+        return terms, self_normalised(terms, knobs, self.label_term)
+
+    def infer(self, block: Block, knobs: Knobs) -> tuple[dict[str, Draw], dict[str, Term]]:
+        """The draws of q, and a term for every variable: in the order of q, the observed ones last."""
+        q = self.run(self.encoder, block.evidence, block.noise, knobs)
+        drawn = {name: Evidence(draw.value) for name, draw in q.items()}
+        p = self.run(self.decoder, {**block.evidence, **drawn}, {}, knobs)
+        terms = {name: draw.term(p[name].distribution) for name, draw in q.items()}
+        observed = {name: Term(draw.distribution.log_prob(draw.value)) for name, draw in p.items() if name not in q}
+        return q, terms | observed
+
+    def run(
+        self, network: nn.Module, evidence: Mapping[str, Evidence], noise: Mapping[str, Tensor], knobs: Knobs
+    ) -> dict[str, Draw]:
+        """One pass through p or q; what goes wrong inside carries the line of the emitted code and of the spec."""
+        try:
+            made: dict[str, Draw] = network(evidence, noise, knobs)
+            return made
+        except Exception as error:
+            if note := describe_failure(error, type(network)):
+                error.add_note(note)
+            raise
+
+    def knobs(self, alpha: float | Mapping[str, float] = 1.0, beta: float | Mapping[str, float] = 1.0) -> Knobs:
+        """alpha and beta as the tensors that the objective reads; a mapping leaves what it does not name at 0, or 1 for beta."""
+        parameter = next(self.parameters())
+
+        def tensor(value: float) -> Tensor:
+            return torch.tensor(value, dtype=parameter.dtype, device=parameter.device)
+
+        labels = [name for name, variable in self.variables.items() if variable.role == "supervised"]
+        inferred = [name for name, variable in self.variables.items() if variable.inferred]
+        return Knobs(
+            {name: tensor(alpha.get(name, 0.0) if isinstance(alpha, Mapping) else alpha) for name in labels},
+            {name: tensor(beta.get(name, 1.0) if isinstance(beta, Mapping) else beta) for name in inferred},
+        )
+
+    def noise(self, samples: int, rows: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Noise [sample, row, event...] for every variable that q samples, for known rows too."""
+        names = [name for name, variable in self.variables.items() if variable.inferred and not variable.enumerated]
+        return self._noise(names, (samples, rows), generator)
+
+    def _noise(self, names: Sequence[str], shape: tuple[int, ...], generator: torch.Generator | None) -> dict[str, Tensor]:
+        dtype = next(self.parameters()).dtype
+        kinds = {name: self.variables[name] for name in names}
+        return {name: kind.family.noise((*shape, *kind.event), generator, dtype) for name, kind in kinds.items()}
+
+    def evidence(self, data: Mapping[str, Tensor]) -> dict[str, Evidence]:
+        """Data in the model's form, with a mask for every variable that is missing in some rows; one missing in all is left out.
+
+        Raises:
+            ValueError: For a name that is not a variable, a shape that does not fit, or a missing observed value.
+        """
+        found = {}
+        for name, value in data.items():
+            variable = self.variables.get(name)
+            if variable is None:
+                raise ValueError(f"{name!r} is not a variable; the variables are: {', '.join(self.variables)}")
+            encoded = variable.family.encode(value, variable.event, next(self.parameters()).dtype)
+            if tuple(encoded.shape[1:]) != variable.event:
+                raise ValueError(f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.event)}")
+            known = ~encoded.isnan().flatten(1).any(1) if variable.event else ~encoded.isnan()
+            if not variable.inferred and not known.all():
+                raise ValueError(f"{name!r} is {variable.role} and is missing in row {int((~known).nonzero()[0])}")
+            if known.any() or not variable.inferred:
+                found[name] = Evidence(encoded, None if known.all() else known)
+        return found
+
+    def block(self, data: Mapping[str, Tensor], samples: int, generator: torch.Generator | None) -> Block:
+        """All rows of data as one block, with its noise."""
+        rows = len(next(iter(data.values())))
+        return Block(self.evidence(data), self.noise(samples, rows, generator))
+
+    def objective(
+        self,
+        data: Mapping[str, Tensor],
+        samples: int = 1,
+        generator: torch.Generator | None = None,
+        knobs: Knobs | None = None,
+    ) -> Tensor:
+        """The objective of each row, [row], whichever of its labels are known (`knobs()` are alpha 1 and beta 1)."""
+        return self.estimate(self.block(data, samples, generator), knobs or self.knobs())[1].bound
+
+    @torch.no_grad()
+    def posterior(
+        self,
+        data: Mapping[str, Tensor],
+        samples: int = 100,
+        generator: torch.Generator | None = None,
+        by: Literal["importance", "q"] = "importance",
+    ) -> Posterior:
+        """Weighted draws of the unknown variables given the known ones.
+
+        The draws are those of q with labels clamped. By `importance`, their weights are p(known, drawn) / q(drawn), normalised;
+        by `q`, they are the weights of the objective, and the draws follow q(unknown | known).
+        """
+        draws, terms = self.infer(self.block(data, samples, generator), self.knobs())
+        if by == "importance":
+            log_weight = log_importance(terms)
+            weight = over_cells(log_weight).softmax(0).reshape(log_weight.shape)
+        else:
+            weight = self_normalised(terms, self.knobs(), self.label_term).weight
+        return Posterior({n: draw.value for n, draw in draws.items()}, {n: draw.mean for n, draw in draws.items()}, weight)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        data: Mapping[str, Tensor],
+        samples: int = 100,
+        generator: torch.Generator | None = None,
+        by: Literal["importance", "q"] = "importance",
+    ) -> dict[str, Tensor]:
+        """The posterior mean of every variable that q infers, [row, event...]; of a category, its probabilities."""
+        posterior = self.posterior(data, samples, generator, by)
+        chosen = posterior.values if by == "importance" else posterior.means
+        return {name: weighted_mean(posterior.weight, value, self.variables[name].event) for name, value in chosen.items()}
+
+    @torch.no_grad()
+    def log_evidence(
+        self, data: Mapping[str, Tensor], samples: int = 100, generator: torch.Generator | None = None
+    ) -> LogEvidence:
+        """log p(data) of each row by importance sampling, with its standard error.
+
+        With a `soft` likelihood the score of an observed variable is no density, and neither is this.
+        """
+        return log_evidence(self.infer(self.block(data, samples, generator), self.knobs())[1])
+
+    @torch.no_grad()
+    def sample(
+        self,
+        rows: int,
+        data: Mapping[str, Tensor] | None = None,
+        generator: torch.Generator | None = None,
+        mean: bool = False,
+    ) -> dict[str, Tensor]:
+        """Rows drawn from p, [row, ...] as data holds them, with the variables in `data` held at its values.
+
+        With `mean`, an observed variable is its conditional mean in place of a draw, as figures want it.
+        """
+        noise = self._noise([n for n, kind in self.variables.items() if kind.role != "given"], (1, rows), generator)
+        made = self.run(self.decoder, self.evidence(data or {}), noise, self.knobs())
+        values = {}
+        for name, draw in made.items():
+            kind = self.variables[name]
+            value = draw.mean if mean and kind.role == "observed" else kind.family.decode(draw.value)
+            values[name] = value.squeeze(0) if draw.known is not True else value
+        return values
+
+
+def block_rows(block: Block) -> int:
+    """How many rows a block has."""
+    return len(next(iter(block.evidence.values())).value)
+
+
+def join_parts(name: str, parts: Sequence[Mapping[str, Tensor]], rows: Sequence[int], like: Tensor) -> Tensor:
+    """One part over all blocks; NaN on the rows of a block that does not have it."""
+    missing = [like.new_full((count,), torch.nan) for count in rows]
+    return torch.cat([part.get(name, absent).expand(len(absent)) for part, absent in zip(parts, missing, strict=True)])
+
+
+def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tensor:
+    """The mean of values [..., row, event...] under weights [..., row]."""
+    flat = value.flatten(-len(event)) if event else value.unsqueeze(-1)
+    weight, flat = torch.broadcast_tensors(weight.unsqueeze(-1), flat)
+    weighted = torch.where(weight > 0, weight * flat, 0.0)
+    return weighted.flatten(0, -3).sum(0).reshape(-1, *event) if weighted.dim() > 2 else weighted.reshape(-1, *event)
+
+
+def describe_failure(error: BaseException, network: type) -> str:
+    """Where in the emitted code an error arose: the spec's line, which ends the block of code, and the shapes at hand."""
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_globals.get("__name__") == network.__module__]
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    lines = linecache.getlines(frame.f_code.co_filename)
+    block = next((text.strip() for text in lines[line - 1 :] if "  # " in text), "")
+    return f"while computing {block}\n" + describe_shapes(frame.f_locals)
+
+
+def describe_shapes(values: Mapping[str, Any]) -> str:
+    """The shapes of the tensors among local variables."""
+    tensors = {name: list(value.shape) for name, value in values.items() if isinstance(value, Tensor)}
+    return "  with " + ", ".join(f"{name} {shape}" for name, shape in tensors.items())
