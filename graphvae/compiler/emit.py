@@ -18,7 +18,7 @@ WIDTH = 120
 
 
 def emit(plan: Plan) -> str:
-    """The Python source of a plan. The same plan gives the same bytes.
+    r"""The Python source of a plan. The same plan gives the same bytes.
 
     >>> from graphvae.compiler.pipeline import compile_text
     >>> text = "model: m\\nvariables: {x: {distribution: normal, role: observed}}\\np: {x: []}\\nq: {}"
@@ -60,7 +60,7 @@ def _imports(plan: Plan, body: str) -> Iterator[str]:
 
 def _network_class(name: str, side: SidePlan) -> Iterator[str]:
     yield f"class {name}(nn.Module):"
-    yield f'    """{side.factorisation}"""'
+    yield from _docstring(side.factorisation)
     yield ""
     yield "    def __init__(self):"
     yield "        super().__init__()"
@@ -107,9 +107,7 @@ def _statements(steps: Iterable[Step]) -> Iterator[str]:
     """The lines of `forward`. A blank line closes each block that computes."""
     blank = False
     for step in steps:
-        if isinstance(step, Compute):
-            yield ""
-        elif blank and not isinstance(step, Given):
+        if isinstance(step, Compute) or (blank and not isinstance(step, Given)):
             yield ""
         blank = isinstance(step, Given)
         yield from _statement(step)
@@ -154,7 +152,7 @@ def _argument(row: Parameter) -> str:
 
 def _model_class(plan: Plan) -> Iterator[str]:
     yield f"class {plan.class_name}(Model):"
-    yield f'    """{plan.p.factorisation}, trained through {plan.q.factorisation}"""'
+    yield from _docstring(f"{plan.p.factorisation}, trained through {plan.q.factorisation}")
     yield ""
     yield "    variables = {"
     for variable in plan.variables:
@@ -171,6 +169,11 @@ def _variable(variable: VariableNode, plan: Plan) -> Iterator[str]:
     arguments = [f'"{variable.role}"', variable.family.distribution, str(variable.event)]
     arguments += ["enumerated=True"] * (variable.name in plan.enumerated) + ["soft=True"] * variable.soft
     yield f'"{variable.name}": Variable({", ".join(arguments)}),'
+
+
+def _docstring(text: str) -> list[str]:
+    lines = textwrap.wrap(text, WIDTH - 10)
+    return textwrap.indent('"""' + "\n".join(lines) + '"""', "    ").split("\n")
 
 
 def _comment(span: Span | None) -> str:

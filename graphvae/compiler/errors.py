@@ -144,7 +144,7 @@ class UserError(GraphvaeError):
       did you mean '--color'?
     """
 
-    def __init__(self, diagnostics: Sequence[Diagnostic]):
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(map(str, self.diagnostics)))
 
@@ -173,7 +173,7 @@ class FlagError(UserError):
 class InternalError(GraphvaeError):
     """A fault of graphvae itself."""
 
-    def __init__(self, message: str):
+    def __init__(self, message: str) -> None:
         super().__init__(f"{message}\nThis is a fault of graphvae: please report it, with the spec that led here.")
 
 

@@ -6,6 +6,7 @@ How a family computes stands in `graphvae.runtime.distributions`; a test proves 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 Link = Literal["identity", "positive"]
@@ -51,10 +52,8 @@ class Family:
 
     def cells(self, event: tuple[int, ...]) -> int:
         """How many values an enumerated variable of this event shape has."""
-        cells = 1
-        for size in event[:-1] if self.simplex else event:
-            cells *= size
-        return (event[-1] if self.simplex else 2) ** cells
+        values, draws = (event[-1], prod(event[:-1])) if self.simplex else (2, prod(event))
+        return int(values**draws)
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or of the name it may be spelled by."""

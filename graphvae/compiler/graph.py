@@ -67,7 +67,7 @@ class Side:
     """p or q: a DAG, and the conditionals in topological order (ties by name, so that the order in the text means nothing)."""
 
     name: SideName
-    graph: nx.DiGraph  # an edge runs from a parent to its child
+    graph: nx.DiGraph[str]  # an edge runs from a parent to its child
     conditionals: Mapping[str, ConditionalNode]
 
 

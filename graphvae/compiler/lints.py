@@ -66,7 +66,7 @@ def _unused(graph: ModelGraph) -> Iterator[Diagnostic]:
             yield _warning("GV205", f"'{name}' reaches no observed variable in p, and nothing in q depends on it", graph, name)
 
 
-def _reaches(graph: nx.DiGraph, name: str, targets: list[str]) -> bool:
+def _reaches(graph: nx.DiGraph[str], name: str, targets: list[str]) -> bool:
     return not nx.descendants(graph, name).isdisjoint(targets)
 
 

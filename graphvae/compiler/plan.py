@@ -16,6 +16,7 @@ from graphvae.compiler.families import POSITIVE_FLOOR, SUPERVISED_FLOOR, Family,
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode, sampled
 from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
 from graphvae.compiler.spec import Network
+from graphvae.compiler.structure import stated_event
 
 SAMPLE, ROW = "sample", "row"
 
@@ -257,15 +258,15 @@ class _Scribe:
         order = [*(f"enumeration {name}" for name in reversed(self.enumerated)), SAMPLE, ROW]
         return tuple(axis for axis in order if axis in axes)
 
-    def compute(
-        self, node: ConditionalNode, values: Mapping[str, Value], attribute: str, axes: frozenset[str]
-    ) -> Compute:
+    def compute(self, node: ConditionalNode, values: Mapping[str, Value], attribute: str, axes: frozenset[str]) -> Compute:
         assert node.conditional.network is not None
         inputs = tuple(values[parent] for parent in node.parents)
         parents = tuple((value.python, value.event) for value in inputs)
         variable = node.variable
         if variable.family is None:
-            heads = (("value", variable.event),) if _shape_is_stated(node, self.graph) else ()
+            heads: tuple[tuple[str, tuple[int, ...]], ...] = (
+                (("value", variable.event),) if _shape_is_stated(node, self.graph) else ()
+            )
             outputs: tuple[Value, ...] = (values[variable.name],)
         else:
             heads = tuple((head, variable.event) for head in node.heads)
@@ -315,7 +316,7 @@ class _Scribe:
 def _shape_is_stated(node: ConditionalNode, graph: ModelGraph) -> bool:
     """Whether a deterministic variable has a head of its own shape; without one it is the last hidden layer."""
     declared = graph.spec.variables.get(node.variable.name)
-    return any(block is not None and (block.size or block.shape) for block in (node.conditional, declared))
+    return bool(stated_event(node.conditional) or stated_event(declared))
 
 
 def _listing(verb: str, side: SidePlan) -> list[str]:

@@ -38,10 +38,10 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
     span = spec.key("variables", name)
     structure.check_variable(name, variable, span)
     if variable.distribution is None:
-        event = _event(variable) or _event_of_conditional(name, spec)
+        event = structure.stated_event(variable) or _event_of_conditional(name, spec)
         return VariableNode(name, "deterministic", None, event, soft=False, span=span)
     family = FAMILIES[variable.distribution]
-    event = _event(variable) + ((variable.categories or 0,) if family.simplex else ())
+    event = structure.stated_event(variable) + ((variable.categories or 0,) if family.simplex else ())
     return VariableNode(name, variable.role, family, event, bool(variable.soft), span)
 
 
@@ -61,16 +61,10 @@ def _sides(spec: Spec) -> list[tuple[SideName, Mapping[str, Conditional]]]:
     return [("p", spec.p), ("q", spec.q or {})]
 
 
-def _event(block: Variable | Conditional) -> tuple[int, ...]:
-    return block.shape if block.shape is not None else (block.size,) if block.size is not None else ()
-
-
 def _event_of_conditional(name: str, spec: Spec) -> tuple[int, ...]:
     """The shape of a deterministic variable; where both sides define it, `structure` has them agree."""
-    for _, conditionals in _sides(spec):
-        if conditional := conditionals.get(name):
-            return _event(conditional) or structure.last_layer(conditional)
-    return ()
+    defined = (conditionals[name] for _, conditionals in _sides(spec) if name in conditionals)
+    return next((structure.deterministic_event(name, conditional, spec) for conditional in defined), ())
 
 
 def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> Side:
@@ -78,7 +72,7 @@ def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> 
     nodes = {name: variables[name] for name in written}
     if side == "p":
         nodes |= {name: node for name, node in variables.items() if node.inferred}
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(name for name, node in variables.items() if name in nodes or node.evidence)
     for name, conditional in written.items():
         structure.check_conditional(side, variables[name], conditional, spec, variables)

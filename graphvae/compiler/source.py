@@ -33,7 +33,7 @@ _WORDS |= {word: float("nan") for word in (".nan", ".NaN", ".NAN")}
 class Map(dict[str, Any]):
     """A mapping that knows its own span and those of its keys and values."""
 
-    def __init__(self, span: Span | None = None):
+    def __init__(self, span: Span | None = None) -> None:
         super().__init__()
         self.span = span
         self.key_spans: dict[str, Span] = {}
@@ -47,7 +47,7 @@ class Map(dict[str, Any]):
 class Seq(list[Any]):
     """A list that knows its own span and those of its items."""
 
-    def __init__(self, span: Span | None = None):
+    def __init__(self, span: Span | None = None) -> None:
         super().__init__()
         self.span = span
         self.spans: list[Span] = []
@@ -93,7 +93,7 @@ def read(path: str | Path) -> Source:
 
 
 def read_text(text: str, file: str) -> Source:
-    """Read the text of a spec.
+    r"""Read the text of a spec.
 
     >>> source = read_text("model: m2\\nobjective: {alpha: 1e1}", "m2.yaml")
     >>> source.root["objective"]["alpha"], str(source.root["objective"].spans["alpha"])
@@ -126,27 +126,27 @@ class _Composer(yaml.BaseLoader):
         if self.depth == MAX_DEPTH:
             raise _refusal("GV006", f"nested more than {MAX_DEPTH} deep", event)
         self.depth += 1
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]  # PyYAML's stubs
+        node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
-class _Refusal(Exception):
+class _RefusalError(Exception):
     """A finding at a PyYAML event or node, before it has become a span."""
 
-    def __init__(self, code: str, message: str, start: yaml.Mark, end: yaml.Mark, hint: str):
+    def __init__(self, code: str, message: str, start: yaml.Mark, end: yaml.Mark, hint: str) -> None:
         super().__init__(message)
         self.code, self.message, self.start, self.end, self.hint = code, message, start, end, hint
 
 
-def _refusal(code: str, message: str, at: Any, hint: str = "") -> _Refusal:
-    return _Refusal(code, message, at.start_mark, at.end_mark, hint)
+def _refusal(code: str, message: str, at: Any, hint: str = "") -> _RefusalError:
+    return _RefusalError(code, message, at.start_mark, at.end_mark, hint)
 
 
 class _Reader:
     """One document's walk from nodes to data."""
 
-    def __init__(self, text: str, file: str):
+    def __init__(self, text: str, file: str) -> None:
         self.text, self.file = text, file
         self.lines = [line.rstrip("\r") for line in text.split("\n")]
         self.nodes = 0
@@ -158,7 +158,7 @@ class _Reader:
             if node is None:
                 raise SpecError.of("GV002", f"{self.file} is empty", hint="a spec begins with 'model: NAME'")
             return self.value(node, flow=False), self.span(node.start_mark, node.end_mark)
-        except _Refusal as error:
+        except _RefusalError as error:
             raise SpecError.of(error.code, error.message, self.span(error.start, error.end), error.hint) from None
         except yaml.MarkedYAMLError as error:
             raise self.not_yaml(error) from None
@@ -240,7 +240,7 @@ class _Reader:
             raise _refusal("GV053", f"a whole number has at most {MAX_DIGITS} digits", node)
         return int(node.value, 0)
 
-    def fell_apart(self, node: yaml.ScalarNode) -> _Refusal:
+    def fell_apart(self, node: yaml.ScalarNode) -> _RefusalError:
         whole = _balanced(self.text[node.start_mark.index :])
         hint = f'quote it: "{whole}"' if whole else "quote it, with a ')' for every '('"
         return _refusal("GV008", f"'{node.value}' was cut at a comma: its parentheses do not match", node, hint)

@@ -143,7 +143,7 @@ class Block(BaseModel):
     def key(self, *path: str | int) -> Span | None:
         """Where the key at this path of the block stands."""
         value = _follow(self._source, path[:-1])
-        return value.key_spans.get(path[-1]) if isinstance(value, Map) else None
+        return value.key_spans.get(str(path[-1])) if isinstance(value, Map) else None
 
 
 @dataclass(frozen=True)
@@ -343,7 +343,7 @@ class Spec(Block):
 
 
 def parse(source: Source) -> Spec:
-    """Turn plain data into a Spec.
+    r"""Turn plain data into a Spec.
 
     Raises SpecError with every mistake in the shape of the text at once.
 
@@ -388,7 +388,9 @@ def _draws(labels: Map) -> Seq:
 
 def _follow(value: Any, path: tuple[str | int, ...]) -> Any:
     for step in path:
-        if (isinstance(value, Map) and step in value) or (isinstance(value, Seq) and isinstance(step, int) and step < len(value)):
+        if isinstance(value, Map) and step in value:
+            value = value[str(step)]
+        elif isinstance(value, Seq) and isinstance(step, int) and step < len(value):
             value = value[step]
         else:
             return None

@@ -50,10 +50,17 @@ def check_definition(
         raise SpecError.of("GV101", f"{side} has a conditional for the unknown variable '{name}'", spec.key(side, name), hint)
 
 
-def last_layer(conditional: Conditional) -> tuple[int, ...]:
-    """The shape of a deterministic variable that states none: its network's last hidden layer."""
+def stated_event(block: Variable | Conditional | None) -> tuple[int, ...]:
+    """The shape that a block states, `()` if it states none."""
+    if block is None or (block.shape is None and block.size is None):
+        return ()
+    return block.shape if block.shape is not None else (block.size or 0,)
+
+
+def deterministic_event(name: str, conditional: Conditional, spec: Spec) -> tuple[int, ...]:
+    """The shape of a deterministic variable: stated here, or under `variables`, or that of the last hidden layer."""
     hidden = conditional.network.hidden if conditional.network else None
-    return hidden[-1:] if hidden else ()
+    return stated_event(conditional) or stated_event(spec.variables.get(name)) or (hidden or ())[-1:]
 
 
 def check_conditional(
@@ -66,7 +73,7 @@ def check_conditional(
         raise SpecError.of("GV106", f"{message}, and has no conditional in {side}", span)
     _check_parents(side, variable, conditional, spec, variables)
     if variable.family is None:
-        _check_deterministic(side, variable, conditional, span)
+        _check_deterministic(side, variable, conditional, spec)
     else:
         _check_random(side, variable, variable.family, conditional, span)
 
@@ -97,7 +104,8 @@ def _check_available(side: SideName, child: str, parent: VariableNode, span: Spa
         raise SpecError.of("GV105", message, span, f"define '{parent.name}' in {side} as well, or name its parents instead")
 
 
-def _check_deterministic(side: SideName, variable: VariableNode, conditional: Conditional, span: Span | None) -> None:
+def _check_deterministic(side: SideName, variable: VariableNode, conditional: Conditional, spec: Spec) -> None:
+    span = spec.key(side, variable.name)
     if conditional.network is None:
         raise SpecError.of("GV107", f"the deterministic '{variable.name}' has no network in {side}", span)
     if not conditional.parents:
@@ -105,15 +113,14 @@ def _check_deterministic(side: SideName, variable: VariableNode, conditional: Co
     for key in ("parameters", "gradient"):
         if getattr(conditional, key):
             raise SpecError.of("GV109", f"'{variable.name}' is deterministic and has no {key}", conditional.key(key))
-    event = conditional.shape or ((conditional.size,) if conditional.size else last_layer(conditional))
     if conditional.size and conditional.shape:
-        raise SpecError.of(
-            "GV056", f"'{variable.name}' has both a size and a shape", conditional.key("shape"), "keep one of them"
-        )
-    if not event and not variable.event:
+        message = f"'{variable.name}' has both a size and a shape"
+        raise SpecError.of("GV056", message, conditional.key("shape"), "keep one of them")
+    event = deterministic_event(variable.name, conditional, spec)
+    if not event:
         hint = "give a 'size' or a 'shape', or the widths of its 'hidden' layers"
         raise SpecError.of("GV107", f"the shape of '{variable.name}' is not known", span, hint)
-    if event and event != variable.event:
+    if event != variable.event:
         message = f"'{variable.name}' has the shape {list(event)} here and {list(variable.event)} elsewhere"
         raise SpecError.of("GV108", message, span, "p and q must agree on the shape of a variable that both define")
 
@@ -165,7 +172,7 @@ def _check_network(name: str, family: Family, conditional: Conditional) -> None:
         )
 
 
-def check_acyclic(side: SideName, graph: nx.DiGraph, spec: Spec) -> None:
+def check_acyclic(side: SideName, graph: nx.DiGraph[str], spec: Spec) -> None:
     """A side is a DAG; a cycle is shown as its path."""
     try:
         cycle = [parent for parent, _ in nx.find_cycle(graph)]

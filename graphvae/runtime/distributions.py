@@ -77,7 +77,7 @@ class Normal(Distribution):
     parameters = ("loc", "scale")
     support = "real"
 
-    def __init__(self, loc: Tensor | float, scale: Tensor | float, event: int = 1):
+    def __init__(self, loc: Tensor | float, scale: Tensor | float, event: int = 1) -> None:
         self.loc, self.scale, self.event = torch.as_tensor(loc), torch.as_tensor(scale), event
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class Bernoulli(Distribution):
     parameters = ("logits",)
     support = "binary"
 
-    def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1):
+    def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1) -> None:
         self.logits, self.event = logits_of(logits, probs), event
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class ContinuousBernoulli(Distribution):
     parameters = ("logits",)
     support = "unit interval"
 
-    def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1):
+    def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1) -> None:
         self.event = event
         self.base = torch.distributions.ContinuousBernoulli(logits=logits_of(logits, probs), validate_args=False)
 
@@ -161,7 +161,7 @@ class Categorical(Distribution):
     parameters = ("logits",)
     support = "categories"
 
-    def __init__(self, logits: Tensor, event: int = 1):
+    def __init__(self, logits: Tensor, event: int = 1) -> None:
         self.log_probs, self.event = logits.log_softmax(-1), event
 
     def log_prob(self, value: Tensor) -> Tensor:

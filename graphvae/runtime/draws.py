@@ -55,7 +55,7 @@ class Term(NamedTuple):
 
     @property
     def log_q(self) -> Tensor:
-        """log q of the variable at its value, wherever it came from; on a cell that a label rules out it means nothing."""
+        """Log q of the variable at its value, wherever it came from; on a cell that a label rules out it means nothing."""
         parts = (self.log_draw, self.log_cell, self.log_label)
         return reduce(torch.add, [part for part in parts if part is not None])
 

@@ -56,7 +56,8 @@ class Objective(NamedTuple):
 
 class Posterior(NamedTuple):
     """Weighted draws of every variable that q infers: values and means [enumerations..., sample, row, event...], weight without
-    the event."""
+    the event.
+    """
 
     values: dict[str, Tensor]
     means: dict[str, Tensor]
@@ -73,7 +74,7 @@ class Model(nn.Module):
     variables: ClassVar[Mapping[str, Variable]]
     label_term: ClassVar[str]
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module):
+    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
@@ -114,7 +115,7 @@ class Model(nn.Module):
             raise
 
     def knobs(self, alpha: float | Mapping[str, float] = 1.0, beta: float | Mapping[str, float] = 1.0) -> Knobs:
-        """alpha and beta as the tensors that the objective reads; a mapping leaves what it does not name at 0, or 1 for beta."""
+        """The weights as the tensors that the objective reads; what a mapping does not name is 0 for alpha and 1 for beta."""
         parameter = next(self.parameters())
 
         def tensor(value: float) -> Tensor:
@@ -138,7 +139,7 @@ class Model(nn.Module):
         return {name: kind.family.noise((*shape, *kind.event), generator, dtype) for name, kind in kinds.items()}
 
     def evidence(self, data: Mapping[str, Tensor]) -> dict[str, Evidence]:
-        """Data in the model's form, with a mask for every variable that is missing in some rows; one missing in all is left out.
+        """Data in the model's form; a variable that is missing in some rows has a mask, one missing in all is left out.
 
         Raises:
             ValueError: For a name that is not a variable, a shape that does not fit, or a missing observed value.
@@ -150,7 +151,9 @@ class Model(nn.Module):
                 raise ValueError(f"{name!r} is not a variable; the variables are: {', '.join(self.variables)}")
             encoded = variable.family.encode(value, variable.event, next(self.parameters()).dtype)
             if tuple(encoded.shape[1:]) != variable.event:
-                raise ValueError(f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.event)}")
+                raise ValueError(
+                    f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.event)}"
+                )
             known = ~encoded.isnan().flatten(1).any(1) if variable.event else ~encoded.isnan()
             if not variable.inferred and not known.all():
                 raise ValueError(f"{name!r} is {variable.role} and is missing in row {int((~known).nonzero()[0])}")
@@ -211,7 +214,7 @@ class Model(nn.Module):
     def log_evidence(
         self, data: Mapping[str, Tensor], samples: int = 100, generator: torch.Generator | None = None
     ) -> LogEvidence:
-        """log p(data) of each row by importance sampling, with its standard error.
+        """Log p(data) of each row by importance sampling, with its standard error.
 
         With a `soft` likelihood the score of an observed variable is no density, and neither is this.
         """
@@ -260,7 +263,9 @@ def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tens
 
 def describe_failure(error: BaseException, network: type) -> str:
     """Where in the emitted code an error arose: the spec's line, which ends the block of code, and the shapes at hand."""
-    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_globals.get("__name__") == network.__module__]
+    frames = [
+        frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_globals.get("__name__") == network.__module__
+    ]
     if not frames:
         return ""
     frame, line = frames[-1]

@@ -27,7 +27,7 @@ class ParentLinear(nn.Module):
     along an axis that only another one has: what does not depend on a sample is computed once for all samples.
     """
 
-    def __init__(self, parents: Mapping[str, tuple[int, ...]], features: int):
+    def __init__(self, parents: Mapping[str, tuple[int, ...]], features: int) -> None:
         super().__init__()
         self.parents = {name: (f"weight_{name}", len(shape)) for name, shape in parents.items()}
         fan_in = sum(map(math.prod, parents.values()))
@@ -82,7 +82,7 @@ class Mlp(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         normalisation: str = "none",
-    ):
+    ) -> None:
         super().__init__()
         self.heads = list(heads.values())
         self.sizes = list(map(math.prod, self.heads))

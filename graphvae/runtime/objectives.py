@@ -64,7 +64,7 @@ def self_normalised(terms: Mapping[str, Term], knobs: Knobs, label_term: str) ->
 
 
 def log_mean(cells: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """log q of each label by the mean weight: its increment along the chain rule, logsumexp(after) - logsumexp(before)."""
+    """Log q of each label by the mean weight: its increment along the chain rule, logsumexp(after) - logsumexp(before)."""
     increments, before = {}, cells
     for name, label in labels.items():
         before, after = torch.broadcast_tensors(before, before + label)
@@ -74,7 +74,7 @@ def log_mean(cells: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def mean_log(cells: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """log q of each label by the mean of its logarithm over samples, weighted by the probability of the enumerated values."""
+    """Log q of each label by the mean of its logarithm over samples, weighted by the probability of the enumerated values."""
     means = {}
     for name, label in labels.items():
         log_weight, label = torch.broadcast_tensors(cells, label)
@@ -84,7 +84,7 @@ def mean_log(cells: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def log_evidence(terms: Mapping[str, Term]) -> LogEvidence:
-    """log p of everything known, by importance sampling: the log of the mean of p(known, drawn) / q(drawn) over samples."""
+    """Log p of everything known, by importance sampling: the log of the mean of p(known, drawn) / q(drawn) over samples."""
     log_ratio = log_importance(terms)
     samples = log_ratio.shape[-2] if log_ratio.dim() > 1 else 1
     by_sample = log_ratio.flatten(0, -3).logsumexp(0) if log_ratio.dim() > 2 else log_ratio.reshape(samples, -1)
@@ -94,7 +94,7 @@ def log_evidence(terms: Mapping[str, Term]) -> LogEvidence:
 
 
 def log_importance(terms: Mapping[str, Term]) -> Tensor:
-    """log p(known, drawn) - log q(drawn), with enumerated variables left to be summed: [enumerations..., sample, row]."""
+    """Log p(known, drawn) - log q(drawn), with enumerated variables left to be summed: [enumerations..., sample, row]."""
     parts = [term.log_p if term.log_draw is None else term.log_p - term.log_draw for term in terms.values()]
     cells, log_ratio = torch.broadcast_tensors(log_cells(terms), total(parts))
     return torch.where(cells > -torch.inf, log_ratio, -torch.inf)
@@ -135,7 +135,7 @@ def total(parts: Iterable[Tensor]) -> Tensor:
 
 
 def sum_cells(log_weight: Tensor) -> Tensor:
-    """logsumexp over all axes but the row."""
+    """Logsumexp over all axes but the row."""
     return over_cells(log_weight).logsumexp(0) if log_weight.dim() > 1 else log_weight
 
 
@@ -147,5 +147,5 @@ def expect(weight: Tensor, value: Tensor) -> Tensor:
 
 
 def over_cells(tensor: Tensor) -> Tensor:
-    """[enumerations..., sample, row] as [cell, row]. (`reshape(-1, rows)` would fail on an empty block.)"""
+    """[enumerations..., sample, row] as [cell, row]. (`reshape(-1, rows)` would fail on an empty block.)."""
     return tensor.flatten(0, -2) if tensor.dim() > 1 else tensor.unsqueeze(0)

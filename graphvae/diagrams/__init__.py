@@ -1,0 +1,1 @@
+"""A model graph in, pictures out. Nothing here loads torch."""
