@@ -1,61 +1,69 @@
 """Emitted source: a Plan as one Python file that a colleague would be glad to have written.
 
-The verb is `emit`. It decides nothing: where it would need an `if` about the model, the Plan lacks a fact. Every draw and
-score ends with the spec's file and line.
+The verb is `emit`. It decides nothing: where it would need an `if` about the model, the Plan lacks a fact. Every draw, score
+and deterministic value ends with the spec's file and line.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from graphvae.compiler.errors import Span
+from graphvae.compiler.families import POSITIVE_FLOOR
 from graphvae.compiler.graph import VariableNode
 from graphvae.compiler.plan import Compute, Draw, Given, NetworkPlan, Parameter, Plan, Score, SidePlan, Step
 from graphvae.compiler.spec import Network
 
-WIDTH = 120
+WIDTH = 100
 
 
 def emit(plan: Plan) -> str:
-    r"""The Python source of a plan. The same plan gives the same bytes.
+    """The Python source of a plan. The same plan gives the same bytes.
 
-    >>> from graphvae.compiler.pipeline import compile_text
-    >>> text = "model: m\\nvariables: {x: {distribution: normal, role: observed}}\\np: {x: []}\\nq: {}"
-    >>> print(emit(compile_text(text, "m.yaml").plan).split("class ")[2])  # doctest: +NORMALIZE_WHITESPACE
-    Decoder(nn.Module):
-        \"\"\"p(x)\"\"\"
-    <BLANKLINE>
-        def __init__(self):
-            super().__init__()
-            self.x_loc = nn.Parameter(torch.zeros(()))
-            self.x_scale = nn.Parameter(torch.zeros(()))
-    <BLANKLINE>
-        def forward(self, evidence, noise, knobs):
-            draw = Draws(evidence, noise, knobs)
-            draw.sample("x", Normal(self.x_loc, positive(self.x_scale), event=0))  # m.yaml:3
-            return draw.made
+    >>> from graphvae.compiler.pipeline import compile_file
+    >>> for line in emit(compile_file("specs/digits.yaml").plan).splitlines():
+    ...     if "# digits.yaml" in line:
+    ...         print(line.strip())
+    digit = draw.enumerate("digit", Categorical(logits), axis=0)  # digits.yaml:13
+    draw.sample("style", Normal(loc, positive(scale)))  # digits.yaml:14
+    digit = draw.sample("digit", Categorical(self.digit_logits))  # digits.yaml:5
+    style = draw.sample("style", Normal(0.0, 1.0))  # digits.yaml:6
+    draw.sample("image", Bernoulli(logits, event=3))  # digits.yaml:10
     """
     encoder, decoder = _network_class("Encoder", plan.q), _network_class("Decoder", plan.p)
     body = "\n\n\n".join(["\n".join(lines) for lines in (encoder, decoder, _model_class(plan))])
-    return "\n".join([*_header(plan), *_imports(plan, body), "", "", body, ""])
+    return "\n".join([*_header(plan), *_imports(plan), "", "", body, ""])
 
 
 def _header(plan: Plan) -> Iterator[str]:
     title = f"{plan.model}: {plan.description}" if plan.description else plan.model
-    title = title.replace("\\", "\\\\").replace('"""', "'''")
-    yield from textwrap.wrap(f'"""{title}', WIDTH, break_long_words=False)
-    yield from ("", f"Compiled by graphvae{f' from {plan.file}' if plan.file else ''}.", '"""', "")
+    origin = f" from {_file(plan.span)}" if plan.span else ""
+    yield from textwrap.wrap(f'"""{_quotable(title)}', WIDTH, break_long_words=False)
+    yield from ("", f"Compiled by graphvae{_quotable(origin)}.", '"""', "")
 
 
-def _imports(plan: Plan, body: str) -> Iterator[str]:
-    if "torch." in body:
+def _quotable(text: str) -> str:
+    """Text that may stand in a docstring, whatever a person wrote."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable.replace("\\", "\\\\").replace('"""', "'''")
+
+
+def _imports(plan: Plan) -> Iterator[str]:
+    steps = [*plan.q.steps, *plan.p.steps]
+    parameters = [row for step in steps if isinstance(step, Draw | Score) for row in step.parameters]
+    if any(row.kind in ("learned", "constant") for row in parameters):
         yield "import torch"
     yield from ("from torch import nn", "")
-    families = {variable.family.distribution for variable in plan.variables if variable.family}
-    parts = {"Draws", "Model", "Variable", *families}
-    parts |= {name for name in ("Mlp", "positive") if f"{name}(" in body}
-    yield from _wrapped("from graphvae.runtime import (", sorted(parts, key=lambda name: (name.islower(), name)), ")", "")
+    names = {"Draws", "Model", "Variable"}
+    names |= {variable.family.distribution for variable in plan.variables if variable.family}
+    names |= {_module(step.network) for step in steps if isinstance(step, Compute)}
+    names |= {row.link for row in parameters if row.link != "identity"}
+    ordered = sorted(names, key=lambda name: (name.islower(), name))
+    flat = f"from graphvae.runtime import {', '.join(ordered)}"
+    yield from [flat] if len(flat) <= WIDTH else _Call("from graphvae.runtime import (", ordered).exploded(0)
 
 
 def _network_class(name: str, side: SidePlan) -> Iterator[str]:
@@ -64,35 +72,42 @@ def _network_class(name: str, side: SidePlan) -> Iterator[str]:
     yield ""
     yield "    def __init__(self):"
     yield "        super().__init__()"
-    for line in _attributes(side):
-        yield textwrap.indent(line, " " * 8)
+    for step in side.steps:
+        yield from _indented(_attributes(step))
     yield ""
     yield "    def forward(self, evidence, noise, knobs):"
     yield "        draw = Draws(evidence, noise, knobs)"
-    for line in _statements(side.steps):
-        yield textwrap.indent(line, " " * 8) if line else ""
+    yield from _indented(_statements(side.steps))
     yield "        return draw.made"
 
 
-def _attributes(side: SidePlan) -> Iterator[str]:
-    for step in side.steps:
-        match step:
-            case Compute():
-                yield _constructor(step.network)
-            case Draw() | Score():
-                yield from map(_tensor, (row for row in step.parameters if row.kind in ("learned", "constant")))
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (" " * 8 + line if line else "" for line in lines)
 
 
-def _constructor(network: NetworkPlan) -> str:
+def _attributes(step: Step) -> Iterator[str]:
+    """What a step keeps from call to call: its network, or its learned and constant tensors."""
+    match step:
+        case Compute():
+            yield from _constructor(step.network).lines(8)
+        case Draw() | Score():
+            yield from (_tensor(row) for row in step.parameters if row.kind in ("learned", "constant"))
+
+
+def _constructor(network: NetworkPlan) -> _Call:
     block, default = network.block, Network()
-    arguments = [_shapes(network.parents), f"hidden={list(block.hidden or ())}", f"heads={_shapes(network.heads)}"]
-    options = ("activation", "dropout", "normalisation")
-    arguments += [f"{key}={_quote(getattr(block, key))}" for key in options if getattr(block, key) != getattr(default, key)]
-    return "\n".join(_wrapped(f"self.{network.attribute} = {block.kind.capitalize()}(", arguments, ")", ""))
+    keys = ("activation", "dropout", "normalisation")
+    options = [f"{key}={_quote(getattr(block, key))}" for key in keys if getattr(block, key) != getattr(default, key)]
+    shapes = (_shapes("{", network.parents), f"hidden={list(block.hidden or ())}", _shapes("heads={", network.heads))
+    return _Call(f"self.{network.attribute} = {_module(network)}(", [*shapes, *options])
 
 
-def _shapes(named: Iterable[tuple[str, tuple[int, ...]]]) -> str:
-    return "{" + ", ".join(f'"{name}": {shape}' for name, shape in named) + "}"
+def _module(network: NetworkPlan) -> str:
+    return network.block.kind.capitalize()
+
+
+def _shapes(opening: str, named: Iterable[tuple[str, tuple[int, ...]]]) -> _Call:
+    return _Call(opening, [f'"{name}": {shape}' for name, shape in named], "}")
 
 
 def _tensor(row: Parameter) -> str:
@@ -103,60 +118,69 @@ def _tensor(row: Parameter) -> str:
     return f'self.register_buffer("{row.python.removeprefix("self.")}", {value}, persistent=False)'
 
 
-def _statements(steps: Iterable[Step]) -> Iterator[str]:
-    """The lines of `forward`. A blank line closes each block that computes."""
-    blank = False
-    for step in steps:
-        if isinstance(step, Compute) or (blank and not isinstance(step, Given)):
+def _statements(steps: Sequence[Step]) -> Iterator[str]:
+    """The lines of `forward`, each pass through a network in a paragraph with the draw that it is for."""
+    for previous, step in pairwise([None, *steps]):
+        if previous and step and _starts_paragraph(previous, step):
             yield ""
-        blank = isinstance(step, Given)
-        yield from _statement(step)
+        if step:
+            yield from _statement(step)
+    if steps and _ends_paragraph(steps[-1]):
+        yield ""
 
 
-def _statement(step: Step) -> Iterator[str]:
+def _starts_paragraph(previous: Step, step: Step) -> bool:
+    after_evidence = isinstance(previous, Given) and not isinstance(step, Given)
+    return isinstance(step, Compute) or _ends_paragraph(previous) or after_evidence
+
+
+def _ends_paragraph(step: Step) -> bool:
+    """Whether a network's work is done with this step."""
+    if isinstance(step, Draw | Score):
+        return any(row.kind == "head" for row in step.parameters)
+    return isinstance(step, Compute) and step.deterministic
+
+
+def _statement(step: Step) -> list[str]:
     match step:
         case Given():
-            yield f'{step.value.python} = draw.given("{step.value.name}")'
+            return [f'{step.value.python} = draw.given("{step.value.name}")']
         case Compute():
             outputs = ", ".join(value.python for value in step.outputs)
             inputs = [f"{value.python}={value.python}" for value in step.inputs]
             comment = _comment(step.span) if step.deterministic else ""
-            yield from _wrapped(f"{outputs} = self.{step.network.attribute}(", inputs, ")", comment)
-        case Draw():
-            verb = "sample" if step.enumeration is None else "enumerate"
-            axis = [] if step.enumeration is None else [f"axis={step.enumeration}"]
-            arguments = [f'"{step.value.name}"', _distribution(step), *axis]
-            yield from _wrapped(f"{_target(step)}draw.{verb}(", arguments, ")", _comment(step.span))
-        case Score():
-            arguments = [f'"{step.value.name}"', _distribution(step)]
-            yield from _wrapped(f"{_target(step)}draw.sample(", arguments, ")", _comment(step.span))
+            return _Call(f"{outputs} = self.{step.network.attribute}(", inputs).lines(8, comment)
+        case Draw() if step.enumeration is not None:
+            return _drawn(step, "enumerate", [f"axis={step.enumeration}"])
+        case Draw() | Score():
+            return _drawn(step, "sample", [])
 
 
-def _target(step: Draw | Score) -> str:
-    return f"{step.value.python} = " if step.used else ""
+def _drawn(step: Draw | Score, verb: str, options: Sequence[str]) -> list[str]:
+    target = f"{step.value.python} = " if step.used else ""
+    call = _Call(f"{target}draw.{verb}(", [f'"{step.value.name}"', _distribution(step), *options])
+    return call.lines(8, _comment(step.span))
 
 
-def _distribution(step: Draw | Score) -> str:
+def _distribution(step: Draw | Score) -> _Call:
     arguments = [_argument(row) for row in step.parameters]
     dimensions = len(step.value.event)
-    return f"{step.family.distribution}({', '.join(arguments + [f'event={dimensions}'] * (dimensions != 1))})"
+    return _Call(f"{step.family.distribution}(", arguments + [f"event={dimensions}"] * (dimensions != 1))
 
 
 def _argument(row: Parameter) -> str:
-    value = row.python
-    if row.link == "positive" and row.kind in ("head", "learned"):
-        floor = f", floor={row.floor}" if row.floor != 1e-6 else ""
-        value = f"positive({value}{floor})"
+    floor = f", floor={row.floor}" if row.floor != POSITIVE_FLOOR else ""
+    value = row.python if row.link == "identity" else f"{row.link}({row.python}{floor})"
     return f"{row.name}={value}" if row.keyword else value
 
 
 def _model_class(plan: Plan) -> Iterator[str]:
     yield f"class {plan.class_name}(Model):"
-    yield from _docstring(f"{plan.p.factorisation}, trained through {plan.q.factorisation}")
+    yield from _docstring(f"{plan.p.factorisation},", f"trained through {plan.q.factorisation}")
     yield ""
     yield "    variables = {"
     for variable in plan.variables:
-        yield from (f"        {line}" for line in _variable(variable, plan))
+        yield f"        {_variable(variable, plan)},"
     yield "    }"
     yield f'    label_term = "{plan.label_term}"'
     yield ""
@@ -164,32 +188,57 @@ def _model_class(plan: Plan) -> Iterator[str]:
     yield "        super().__init__(Encoder(), Decoder())"
 
 
-def _variable(variable: VariableNode, plan: Plan) -> Iterator[str]:
+def _variable(variable: VariableNode, plan: Plan) -> str:
     assert variable.family is not None
     arguments = [f'"{variable.role}"', variable.family.distribution, str(variable.event)]
     arguments += ["enumerated=True"] * (variable.name in plan.enumerated) + ["soft=True"] * variable.soft
-    yield f'"{variable.name}": Variable({", ".join(arguments)}),'
+    return f'"{variable.name}": Variable({", ".join(arguments)})'
 
 
-def _docstring(text: str) -> list[str]:
-    lines = textwrap.wrap(text, WIDTH - 10)
-    return textwrap.indent('"""' + "\n".join(lines) + '"""', "    ").split("\n")
+def _docstring(*sentences: str) -> list[str]:
+    """A docstring on one line, or a sentence a line."""
+    flat = f'    """{" ".join(sentences)}"""'
+    if len(flat) <= WIDTH:
+        return [flat]
+    wrapped = [line for sentence in sentences for line in textwrap.wrap(sentence, WIDTH - 8, subsequent_indent="    ")]
+    return textwrap.indent("\n".join([f'"""{wrapped[0]}', *wrapped[1:], '"""']), "    ").split("\n")
 
 
 def _comment(span: Span | None) -> str:
-    return f"  # {span.file.replace(chr(92), '/').rsplit('/', 1)[-1]}:{span.line}" if span else ""
+    return f"  # {_file(span)}:{span.line}" if span else ""
+
+
+def _file(span: Span) -> str:
+    """The name of the spec's file, without its folder."""
+    name = span.file.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter if letter.isprintable() else " " for letter in name)
 
 
 def _quote(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-def _wrapped(head: str, arguments: Iterable[str], tail: str, comment: str) -> list[str]:
-    """A call on one line, or an argument a line where that is too long."""
-    arguments = list(arguments)
-    flat = f"{head}{', '.join(arguments)}{tail}"
-    if head.endswith("import ("):
-        flat = flat.replace("import (", "import ").removesuffix(")")
-    if len(flat) + 8 <= WIDTH:
-        return [flat + comment]
-    return [head, *(f"    {argument}," for argument in arguments), tail + comment]
+@dataclass(frozen=True)
+class _Call:
+    """Arguments in brackets: on one line where they fit, else on a line of their own, else an argument a line."""
+
+    opening: str
+    arguments: Sequence[str | _Call]
+    closing: str = ")"
+
+    def __str__(self) -> str:
+        return f"{self.opening}{', '.join(map(str, self.arguments))}{self.closing}"
+
+    def lines(self, indent: int, after: str = "") -> list[str]:
+        """The lines, for a place with that much indentation before it and that text behind it."""
+        flat, inside = f"{self}{after}", ", ".join(map(str, self.arguments))
+        if indent + len(flat) <= WIDTH or not self.arguments:
+            return [flat]
+        if indent + 4 + len(inside) <= WIDTH:
+            return [self.opening, f"    {inside}", f"{self.closing}{after}"]
+        return self.exploded(indent, after)
+
+    def exploded(self, indent: int, after: str = "") -> list[str]:
+        """An argument a line."""
+        each = [a.lines(indent + 4, ",") if isinstance(a, _Call) else [f"{a},"] for a in self.arguments]
+        return [self.opening, *(f"    {line}" for lines in each for line in lines), f"{self.closing}{after}"]

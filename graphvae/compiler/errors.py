@@ -51,13 +51,14 @@ CODES = {
     "GV104": "an unknown parent",
     "GV105": "a parent that is not available here",
     "GV106": "a conditional that may not stand here",
-    "GV107": "a conditional is missing",
+    "GV107": "a definition is missing: a conditional, a network, a shape or a column",
     "GV108": "p and q disagree about a variable",
     "GV109": "a parameter that the family does not have, or a value it cannot take",
     "GV110": "a gradient that does not fit the variable",
-    "GV111": "a name in the objective or the data that is not a variable of the right role",
+    "GV111": "a name in the objective or the data that is not a variable of the right role, or stands there twice",
     "GV112": "too many enumerated cells",
     "GV113": "part of the language that is not built yet",
+    "GV114": "nothing is observed",
     # lints
     "GV201": "labels that can never train q",
     "GV202": "alpha is zero",
@@ -65,6 +66,7 @@ CODES = {
     "GV204": "one sample where the importance weights vary",
     "GV205": "a variable that nothing uses",
     "GV206": "an observed variable that q never looks at",
+    "GV207": "a weight of labelled rows where there are none",
     # data
     "GV301": "the data cannot be found or read",
     "GV302": "a column that the data does not have",
@@ -99,13 +101,13 @@ class Span:
         return f"{self.file}:{self.line}:{self.column}"
 
     def excerpt(self) -> str:
-        """The first line of the span with carets under the part that is meant."""
-        number = str(self.line)
+        """The first line of the span with carets under the part that is meant; a long line is cut on either side of it."""
         last = self.end_column - 1 if self.end_line == self.line else len(self.text.rstrip())
-        before, meant = self.text[: self.column - 1], self.text[self.column - 1 : last]
-        carets = "^" * max(1, sum(map(_width, meant)))
+        before, meant, after = self.text[: self.column - 1], self.text[self.column - 1 : last], self.text[last:]
+        before, meant, after = _end(before), _beginning(meant), _beginning(after)
+        number = str(self.line)
         margin = " " * len(number)
-        return f"  {number} | {self.text}\n  {margin} | {_blank(before)}{carets}"
+        return f"  {number} | {before}{meant}{after}\n  {margin} | {_blank(before)}{'^' * max(1, _columns(meant))}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ class Diagnostic:
     span: Span | None = None
     hint: str = ""
     severity: Literal["error", "warning"] = "error"
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """What findings are sorted by."""
+        return (self.span.file, self.span.line, self.span.column) if self.span else ("", 0, 0)
 
     def __str__(self) -> str:
         place = f"{self.span}: " if self.span else ""
@@ -180,18 +187,44 @@ class InternalError(GraphvaeError):
 def did_you_mean(word: str, words: Iterable[str], kind: str) -> str:
     """A hint that names the closest word and lists the choices.
 
-    >>> did_you_mean("stile", ["digit", "style"], "variables")
+    >>> did_you_mean("Stile", ["digit", "style"], "variables")
     "did you mean 'style'? the variables are: digit, style"
     """
     choices = list(words)
-    close = difflib.get_close_matches(word, choices, n=1)
-    guess = f"did you mean '{close[0]}'? " if close else ""
-    listed = f"the {kind} are: {', '.join(choices)}" if choices else f"there are no {kind}"
-    return guess + listed
+    close = closest(word, choices)
+    guess = f"did you mean '{close}'? " if close else ""
+    if not choices:
+        return f"there are no {kind}"
+    listed = ", ".join(choices[:_LISTED]) + f", ... ({len(choices)} in all)" * (len(choices) > _LISTED)
+    return f"{guess}the {kind} are: {listed}"
+
+
+def closest(word: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant, whatever its capitals."""
+    folded = {choice.casefold(): choice for choice in words}
+    found = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return folded[found[0]] if found else None
+
+
+_LISTED = 24  # so many choices are named
+_WINDOW = 100  # so many characters of a line are shown on either side of what is meant
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _WINDOW else text[: _WINDOW - 1] + "…"
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= _WINDOW else "…" + text[1 - _WINDOW :]
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(map(_width, text))
 
 
 def _width(character: str) -> int:
-    if unicodedata.combining(character):
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 

@@ -50,10 +50,9 @@ class Family:
     def discrete(self) -> bool:
         return "enumerate" in self.gradients
 
-    def cells(self, event: tuple[int, ...]) -> int:
-        """How many values an enumerated variable of this event shape has."""
-        values, draws = (event[-1], prod(event[:-1])) if self.simplex else (2, prod(event))
-        return int(values**draws)
+    def cells(self, event: tuple[int, ...]) -> tuple[int, int]:
+        """How many values an enumerated variable of this event shape has, as a base and a power, which may be huge."""
+        return (event[-1], prod(event[:-1])) if self.simplex else (2, prod(event))
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, or of the name it may be spelled by."""

@@ -11,28 +11,32 @@ from graphvae.compiler.graph import ModelGraph
 
 
 def lint(graph: ModelGraph) -> list[Diagnostic]:
-    """Every warning about a graph, rule by rule."""
-    return [finding for rule in RULES for finding in rule(graph)]
+    """Every warning about a graph, in the order of its text."""
+    return sorted((finding for rule in RULES for finding in rule(graph)), key=lambda finding: finding.place)
 
 
 def _labels_never_drawn(graph: ModelGraph) -> Iterator[Diagnostic]:
-    data = graph.spec.data
-    drawn = {name for draw in data.labels for name in draw.variables} if data else set()
-    for name in graph.named("supervised") if data else ():
-        if name not in drawn:
-            hint = f"write data.labels: {{{name}: {{rows: 100}}}}"
-            yield _warning(
-                "GV201", f"no draw of labels reveals '{name}': it is trained as a latent variable", graph, name, hint
-            )
+    for name in graph.named("supervised") if graph.spec.data else ():
+        if name not in _revealed(graph):
+            message = f"no draw of labels reveals '{name}': it is trained as a latent variable"
+            yield _warning("GV201", message, graph, name, f"write data.labels: {{{name}: {{rows: 100}}}}")
 
 
 def _alpha_zero(graph: ModelGraph) -> Iterator[Diagnostic]:
-    objective = graph.spec.objective
+    """Where no draw stands before a label, log q(label | ...) cancels out of the bound, and only alpha brings it in."""
+    objective, inferred = graph.spec.objective, set(graph.named("latent", "supervised"))
     for name in graph.named("supervised"):
-        alpha = objective.alpha.get(name, 0.0) if isinstance(objective.alpha, dict) else objective.alpha
-        if alpha == 0 and not graph.draws_before(name):
-            message = f"alpha is 0 for '{name}': its labels do not train q({name} | ...)"
-            yield Diagnostic("GV202", message, objective.span("alpha"), "write alpha: auto, or a number", severity="warning")
+        before = nx.ancestors(graph.q.graph, name)
+        if inferred & before:
+            continue
+        alpha, span = objective.alpha, objective.span("alpha")
+        said, hint = "alpha is 0", "write alpha: auto, or a number above 0"
+        if isinstance(alpha, dict) and name in alpha:
+            alpha, span = alpha[name], objective.span("alpha", name)
+        elif isinstance(alpha, dict):
+            alpha, said, hint = 0.0, f"alpha leaves out '{name}', whose weight is then 0", f"add {name}: NUMBER to it"
+        if alpha == 0:
+            yield Diagnostic("GV202", f"{said}: labels do not train q({name} | ...)", span, hint, severity="warning")
 
 
 def _fewer_labels_than_classes(graph: ModelGraph) -> Iterator[Diagnostic]:
@@ -40,9 +44,9 @@ def _fewer_labels_than_classes(graph: ModelGraph) -> Iterator[Diagnostic]:
         for name in draw.variables:
             node = graph.variables[name]
             classes = node.event[-1] if node.family and node.family.simplex else 0
-            if draw.rows is not None and draw.rows < classes:
-                message = f"{draw.rows} rows are fewer than the {classes} categories of '{name}'"
-                yield Diagnostic("GV203", message, draw.span("rows"), severity="warning")
+            if draw.rows is not None and 0 < draw.rows < classes:
+                message = f"{draw.rows} labelled rows cannot show all {classes} categories of '{name}'"
+                yield Diagnostic("GV203", message, draw.span("rows"), f"write rows: {classes} or more", severity="warning")
 
 
 def _one_sample(graph: ModelGraph) -> Iterator[Diagnostic]:
@@ -51,19 +55,20 @@ def _one_sample(graph: ModelGraph) -> Iterator[Diagnostic]:
         return
     for name in graph.named("supervised"):
         if draws := graph.draws_before(name):
-            message = f"'{name}' is inferred from draws of {', '.join(draws)}, and one sample makes no importance sampling"
-            yield Diagnostic("GV204", message, objective.span("samples"), "write samples: 8", severity="warning")
+            message = f"one sample makes no importance sampling, and '{name}' is inferred from draws of {', '.join(draws)}"
+            hint = "write samples: 8, or leave the key out"
+            yield Diagnostic("GV204", message, objective.span("samples"), hint, severity="warning")
 
 
 def _unused(graph: ModelGraph) -> Iterator[Diagnostic]:
-    observed = graph.named("observed")
+    observed, p, q = graph.named("observed"), graph.p.graph, graph.q.graph
     for name, node in graph.variables.items():
-        p, q = (graph.p.graph, graph.q.graph)
-        children = {child for side in (p, q) if name in side for child in side.successors(name)}
+        children = [child for side in (p, q) if name in side for child in side.successors(name)]
         if node.role in ("given", "deterministic") and not children:
-            yield _warning("GV205", f"nothing depends on '{name}'", graph, name)
-        elif node.inferred and not (_reaches(p, name, observed) or (name in q and any(q.successors(name)))):
-            yield _warning("GV205", f"'{name}' reaches no observed variable in p, and nothing in q depends on it", graph, name)
+            yield _warning("GV205", f"nothing depends on '{name}'", graph, name, "leave it out, or make it a parent")
+        elif node.inferred and not (_reaches(p, name, observed) or list(q.successors(name))):
+            message = f"'{name}' has no observed descendant in p, and nothing in q depends on it: no data bears on it"
+            yield _warning("GV205", message, graph, name, "leave it out, or make it a parent in p")
 
 
 def _reaches(graph: nx.DiGraph[str], name: str, targets: list[str]) -> bool:
@@ -71,13 +76,36 @@ def _reaches(graph: nx.DiGraph[str], name: str, targets: list[str]) -> bool:
 
 
 def _never_looked_at(graph: ModelGraph) -> Iterator[Diagnostic]:
-    for name in graph.named("observed"):
-        if not any(graph.q.graph.successors(name)):
-            yield _warning("GV206", f"q never looks at the observed variable '{name}'", graph, name)
+    for name in graph.named("observed") if graph.q.conditionals else ():
+        if not list(graph.q.graph.successors(name)):
+            yield _warning("GV206", f"q never looks at the observed variable '{name}'", graph, name, "make it a parent in q")
+
+
+def _rate_without_labels(graph: ModelGraph) -> Iterator[Diagnostic]:
+    objective = graph.spec.objective
+    for key in ("supervision_rate", "gamma"):
+        if getattr(objective, key) is not None and (graph.spec.data or not graph.named("supervised")) and not _revealed(graph):
+            message = f"{key} weighs labelled rows, and there are none"
+            hint = "leave it out, or draw labels of a supervised variable in data.labels"
+            yield Diagnostic("GV207", message, objective.key(key), hint, severity="warning")
+
+
+def _revealed(graph: ModelGraph) -> set[str]:
+    """The variables that some draw of labels reveals in some row."""
+    draws = graph.spec.data.labels if graph.spec.data else ()
+    return {name for draw in draws if draw.rows_per or draw.rows or draw.fraction for name in draw.variables}
 
 
 def _warning(code: str, message: str, graph: ModelGraph, name: str, hint: str = "") -> Diagnostic:
     return Diagnostic(code, message, graph.variables[name].span, hint, severity="warning")
 
 
-RULES = (_labels_never_drawn, _alpha_zero, _fewer_labels_than_classes, _one_sample, _unused, _never_looked_at)
+RULES = (
+    _labels_never_drawn,
+    _alpha_zero,
+    _fewer_labels_than_classes,
+    _one_sample,
+    _unused,
+    _never_looked_at,
+    _rate_without_labels,
+)

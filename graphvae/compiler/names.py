@@ -14,15 +14,15 @@ class Namespace:
     keeps the plain name.
 
     >>> names = Namespace(reserved=["forward"])
-    >>> [names.create_name(name) for name in ("glyph_digit", "glyph.digit", "class", "forward", "_x")]
-    ['glyph_digit', 'glyph_digit_2', 'class_2', 'forward_2', 'x']
+    >>> [names.create_name(name) for name in ("glyph_digit", "glyph.digit", "class", "forward", "_x", "_1")]
+    ['glyph_digit', 'glyph_digit_2', 'class_2', 'forward_2', 'x', 'variable_1']
     """
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self._taken = {*keyword.kwlist, *reserved}
 
     def create_name(self, name: str) -> str:
-        plain = unicodedata.normalize("NFKC", name).replace(".", "_").lstrip("_") or "variable"
+        plain = _identifier(name)
         candidate, number = plain, 1
         while candidate in self._taken:
             number += 1
@@ -31,6 +31,14 @@ class Namespace:
         return candidate
 
 
+def _identifier(name: str) -> str:
+    """A name as an identifier in Python's normal form, without leading underscores, which mean something to Python."""
+    normal = unicodedata.normalize("NFKC", name)
+    plain = "".join(letter if f"x{letter}".isidentifier() else "_" for letter in normal).lstrip("_")
+    return plain if plain.isidentifier() else f"variable_{plain}".rstrip("_")
+
+
+# The names that an emitted `forward` uses for itself.
 LOCALS = ("self", "draw", "evidence", "noise", "knobs", "torch", "nn", "super")
 
 # The public attributes of torch's nn.Module; a test compares them, since the compiler never loads torch.

@@ -36,7 +36,10 @@ class Value:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """A network: its attribute, the event shapes of its parents, and its heads; without heads it gives its last layer."""
+    """A network: its attribute, the event shapes of its parents by their Python names, and its heads.
+
+    Without heads it gives its last hidden layer.
+    """
 
     attribute: str
     parents: tuple[tuple[str, tuple[int, ...]], ...]
@@ -48,7 +51,8 @@ class NetworkPlan:
 class Parameter:
     """One parameter of a family: a head of the network, a learned tensor, a constant tensor, or a number.
 
-    `keyword` is set where the family would not expect the parameter at its place. `shape` is that of a learned or constant
+    `keyword` is set where the family would not expect the parameter at its place. `link` is what turns `python` into the
+    parameter: the identity, where a constant or a number is the parameter itself. `shape` is that of a learned or constant
     tensor.
     """
 
@@ -115,7 +119,7 @@ Step = Given | Compute | Draw | Score
 
 @dataclass(frozen=True)
 class SidePlan:
-    """The steps of p or q in topological order."""
+    """The steps of p or q in topological order, what is given first."""
 
     name: SideName
     factorisation: str
@@ -124,12 +128,12 @@ class SidePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Both sides, and the facts that the model's class states."""
+    """Both sides, and the facts that the model's class states. `span` is the place of the model in its spec."""
 
     model: str
     class_name: str
     description: str
-    file: str
+    span: Span | None
     variables: tuple[VariableNode, ...]
     enumerated: tuple[str, ...]
     label_term: str
@@ -137,18 +141,78 @@ class Plan:
     p: SidePlan
 
     def __str__(self) -> str:
-        return "\n".join([*_listing("infer", self.q), "", *_listing("score", self.p)]) + "\n"
+        facts = [
+            f"noise: {', '.join(map(str, self.noise)) or '-'}",
+            f"labels: {', '.join(self.labels) or '-'} ({self.label_term})",
+        ]
+        return "\n".join([*_listing("infer", self.q), "", *_listing("score", self.p), "", *facts]) + "\n"
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        """What q infers, in its order."""
+        return tuple(step for step in self.q.steps if isinstance(step, Draw))
+
+    @property
+    def noise(self) -> tuple[Value, ...]:
+        """The noise that q needs: a value in the shape of each sampled variable, for every sample and row."""
+        values = (step.value for step in self.draws if step.enumeration is None)
+        return tuple(Value(value.name, value.name, (SAMPLE, ROW), value.event) for value in values)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The variables that may be known in some rows, in q's order: each has its own alpha."""
+        return tuple(step.value.name for step in self.draws if step.labelled)
 
     def check(self) -> None:
-        """Every input is made before it is used, and no two values of a side share a name; a failure is a fault of ours."""
+        """What must hold of any plan that `schedule` makes; a failure is a fault of ours."""
         for side in (self.q, self.p):
-            made: set[str] = set()
-            for step in side.steps:
-                inputs = step.inputs if isinstance(step, Compute) else ()
-                assert all(value.python in made for value in inputs), step
-                made |= {value.python for value in (step.outputs if isinstance(step, Compute) else (step.value,))}
-        axes = [step.enumeration for step in self.q.steps if isinstance(step, Draw) and step.enumeration is not None]
-        assert axes == list(range(len(axes)))
+            _check_side(side)
+        drawn = {step.value.name: step for step in self.draws}
+        scored = {step.value.name: step for step in self.p.steps if isinstance(step, Score)}
+        assert all(scored[name].value == step.value for name, step in drawn.items())
+        assert all(scored[name].family == step.family for name, step in drawn.items())
+        assert set(scored) == {node.name for node in self.variables if node.role != "given"}
+        assert set(drawn) == {node.name for node in self.variables if node.inferred}
+        assert set(self.labels) == {node.name for node in self.variables if node.role == "supervised"}
+        assert self.enumerated == tuple(step.value.name for step in self.draws if step.enumeration is not None)
+        assert all(drawn[name].enumeration == axis for axis, name in enumerate(self.enumerated))
+
+
+def _check_side(side: SidePlan) -> None:
+    made: dict[str, Value] = {}
+    attributes: list[str] = []
+    heads: tuple[Value, ...] = ()
+    for step in side.steps:
+        if isinstance(step, Compute):
+            assert all(made[value.python] == value for value in step.inputs), step
+            assert step.network.parents == tuple((value.python, value.event) for value in step.inputs), step
+            assert all(set(value.axes) <= set(output.axes) for value in step.inputs for output in step.outputs), step
+            attributes.append(f"self.{step.network.attribute}")
+            heads = () if step.deterministic else step.outputs
+        if isinstance(step, Draw | Score):
+            computed = tuple(row.python for row in step.parameters if row.kind == "head")
+            assert computed == tuple(head.python for head in heads), step
+            attributes += [row.python for row in step.parameters if row.kind in ("learned", "constant")]
+            heads = ()
+        for value in _values(step):
+            assert value.python.isidentifier(), value
+            assert value.python not in made, value
+            assert value.axes[-1] == ROW, value
+            made[value.python] = value
+    assert len(attributes) == len(set(attributes)), attributes
+    for step in side.steps:
+        assert not isinstance(step, Draw | Score) or step.used == _is_read(step.value, side), step
+
+
+def _values(step: Step) -> tuple[Value, ...]:
+    """The variables' values that a step makes; heads do not outlive the draw that they are for."""
+    if isinstance(step, Compute):
+        return step.outputs if step.deterministic else ()
+    return (step.value,)
+
+
+def _is_read(value: Value, side: SidePlan) -> bool:
+    return any(value in step.inputs for step in side.steps if isinstance(step, Compute))
 
 
 def schedule(graph: ModelGraph) -> Plan:
@@ -169,7 +233,7 @@ def schedule(graph: ModelGraph) -> Plan:
         model=graph.spec.model,
         class_name=class_name,
         description=graph.spec.description,
-        file=_file(graph),
+        span=graph.spec.key("model"),
         variables=tuple(node for node in graph.variables.values() if node.family),
         enumerated=enumerated,
         label_term=graph.spec.objective.label_term,
@@ -189,11 +253,6 @@ def _parameter_names(graph: ModelGraph) -> list[str]:
 
 def _camel(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-def _file(graph: ModelGraph) -> str:
-    span = graph.spec.key("model")
-    return span.file.replace("\\", "/").rsplit("/", 1)[-1] if span else ""
 
 
 def _factorisation(side: Side, graph: ModelGraph) -> str:
@@ -291,9 +350,8 @@ class _Scribe:
             elif value == "learned" or family.discrete:
                 kind = "learned" if value == "learned" else "constant"
                 python = "self." + attributes.create_name(f"{node.variable.name}_{spelling}")
-            rows.append(
-                Parameter(spelling, kind, python, row.link, floor, number, node.variable.event, keyword=spelling != row.name)
-            )
+            link = row.link if kind in ("head", "learned") else "identity"
+            rows.append(Parameter(spelling, kind, python, link, floor, number, node.variable.event, spelling != row.name))
         return rows
 
     def random(
@@ -316,7 +374,7 @@ class _Scribe:
 def _shape_is_stated(node: ConditionalNode, graph: ModelGraph) -> bool:
     """Whether a deterministic variable has a head of its own shape; without one it is the last hidden layer."""
     declared = graph.spec.variables.get(node.variable.name)
-    return bool(stated_event(node.conditional) or stated_event(declared))
+    return stated_event(node.conditional) is not None or stated_event(declared) is not None
 
 
 def _listing(verb: str, side: SidePlan) -> list[str]:

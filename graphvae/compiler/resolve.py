@@ -22,12 +22,13 @@ def resolve(spec: Spec) -> ModelGraph:
 
     Raises SpecError at the first name, edge, parameter or coverage that cannot be, with its place in the text.
     """
-    structure.check_presence(spec)
     variables = {name: _declared(name, variable, spec) for name, variable in spec.variables.items()}
+    structure.check_observed(variables, spec)
     variables |= _defined_by_conditionals(spec, variables)
+    structure.check_defined(variables, spec)
     p, q = _side("p", spec, variables), _side("q", spec, variables)
     graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q)
-    structure.check_coverage(graph)
+    structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
     samples = graph.spec.objective.samples or (8 if any(map(graph.draws_before, graph.named("supervised"))) else 1)
     objective = graph.spec.objective.model_copy(update={"samples": samples})
@@ -38,10 +39,11 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
     span = spec.key("variables", name)
     structure.check_variable(name, variable, span)
     if variable.distribution is None:
-        event = structure.stated_event(variable) or _event_of_conditional(name, spec)
+        stated = structure.stated_event(variable)
+        event = _event_of_conditional(name, spec) if stated is None else stated
         return VariableNode(name, "deterministic", None, event, soft=False, span=span)
     family = FAMILIES[variable.distribution]
-    event = structure.stated_event(variable) + ((variable.categories or 0,) if family.simplex else ())
+    event = (structure.stated_event(variable) or ()) + ((variable.categories or 0,) if family.simplex else ())
     return VariableNode(name, variable.role, family, event, bool(variable.soft), span)
 
 
@@ -64,7 +66,7 @@ def _sides(spec: Spec) -> list[tuple[SideName, Mapping[str, Conditional]]]:
 def _event_of_conditional(name: str, spec: Spec) -> tuple[int, ...]:
     """The shape of a deterministic variable; where both sides define it, `structure` has them agree."""
     defined = (conditionals[name] for _, conditionals in _sides(spec) if name in conditionals)
-    return next((structure.deterministic_event(name, conditional, spec) for conditional in defined), ())
+    return next((structure.deterministic_event(name, conditional, spec) for conditional in defined), None) or ()
 
 
 def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> Side:

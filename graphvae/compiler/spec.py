@@ -1,38 +1,23 @@
 """Spec: the shape of the text, one pydantic model per block, with every unknown key refused.
 
-The verb is `parse`. A block remembers the `Map` that it was read from, so `block.span("parents", 0)` finds the place of any
-value in it, stages later. What the names mean is not decided here: that is the graph's.
+The verb is `parse`. What the names mean is not decided here: that is the graph's.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PlainSerializer,
-    PlainValidator,
-    PrivateAttr,
-    ValidationError,
-    ValidationInfo,
-    WrapValidator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, PlainValidator, Tag, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
 
-from graphvae.compiler.errors import Diagnostic, Span, SpecError, did_you_mean
+from graphvae.compiler.block import Block, Seen
+from graphvae.compiler.errors import SpecError
 from graphvae.compiler.families import FAMILIES, Gradient
-from graphvae.compiler.source import Map, Seq, Source
-
-_NAME = re.compile(r"[^\W\d]\w*")
+from graphvae.compiler.findings import BOUNDS, diagnose
+from graphvae.compiler.source import Map, Seq, Source, is_text
 
 
 @dataclass(frozen=True)
@@ -52,8 +37,8 @@ class Reference:
         parts = text.split(".") if isinstance(text, str) else []
         previous = len(parts) > 1 and parts[-1] == "previous"
         names = parts[:-1] if previous else parts
-        if not 1 <= len(names) <= 2 or not all(map(_NAME.fullmatch, names)):
-            raise PydanticCustomError("reference", "a variable is referred to by 'name', 'submodel.name' or 'name.previous'")
+        if not 1 <= len(names) <= 2 or not all(map(_is_name, names)):
+            raise _no_reference("a reference to a variable", "write a variable's name; a ',' separates several: [a, b]")
         return cls(".".join(names), previous)
 
     def __str__(self) -> str:
@@ -63,33 +48,45 @@ class Reference:
 def _variable(text: object) -> str:
     reference = Reference.parse(text)
     if reference.previous:
-        raise PydanticCustomError(
-            "reference", "'.previous' refers to a slot: it names a parent, and never a variable of its own"
-        )
+        raise _no_reference("the name of a variable", "'.previous' refers to a slot: it names a parent, and nothing else")
     return reference.variable
 
 
 def _name(text: object) -> str:
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise PydanticCustomError("reference", "a name is a letter followed by letters, digits and underscores")
-    return text
+    if not _is_name(text):
+        raise _no_reference("a name", "a name is a letter followed by letters, digits and underscores")
+    return str(text)
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and text.isidentifier() and not text.startswith("_")
+
+
+def _no_reference(what: str, hint: str) -> PydanticCustomError:
+    return PydanticCustomError("reference", "{hint}", {"what": what, "hint": hint})
 
 
 def _one_of(expected: str) -> WrapValidator:
-    """Several kinds of value under one key: whichever fails, the message names them all and no union's tag."""
+    """Several kinds of value under one key: for a value of none of them, the message names them all."""
 
     def validate(value: object, handler: Callable[[object], object]) -> object:
         try:
             return handler(value)
-        except ValidationError:
-            raise PydanticCustomError("alternatives", "should be {expected}", {"expected": expected}) from None
+        except ValidationError as error:
+            if any(found["type"] in BOUNDS or found["input"] is not value for found in error.errors()):
+                raise  # of the right kind, and wrong in itself or deeper inside
+            raise PydanticCustomError("alternatives", "{what}", {"what": expected}) from None
 
     return WrapValidator(validate)
 
 
+def _kind(value: object) -> str:
+    return "by variable" if isinstance(value, dict) else "word" if isinstance(value, str) else "number"
+
+
 def _family(value: object) -> object:
-    if value is not None and value not in FAMILIES:
-        raise PydanticCustomError("family", "is not a family", {"words": list(FAMILIES)})
+    if value is not None and not (isinstance(value, str) and value in FAMILIES):
+        raise PydanticCustomError("family", "no family", {"words": list(FAMILIES)})
     return value
 
 
@@ -102,56 +99,21 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
 ParameterValue = Annotated[float | Literal["learned"], _one_of("a number or 'learned'")]
-AlphaNumber = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
+WeightByVariable = dict[VariableName, Weight]
 Alpha = Annotated[
-    AlphaNumber | Literal["auto"] | dict[VariableName, AlphaNumber],
-    _one_of("a number that is not negative, 'auto', or such numbers by variable"),
+    Annotated[Weight, Tag("number")]
+    | Annotated[Literal["auto"], Tag("word")]
+    | Annotated[WeightByVariable, Tag("by variable")],
+    Discriminator(_kind),
+    _one_of("a number, 'auto', or numbers by variable"),
 ]
 Beta = Annotated[
-    AlphaNumber | dict[VariableName, AlphaNumber], _one_of("a number that is not negative, or such numbers by variable")
+    Annotated[Weight, Tag("number")] | Annotated[WeightByVariable, Tag("by variable")],
+    Discriminator(_kind),
+    _one_of("a number, or numbers by variable"),
 ]
 Role = Literal["latent", "supervised", "observed", "given"]
-
-
-class Block(BaseModel):
-    """A mapping of the spec: frozen, strict, and aware of where it stands."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-    _source: Map = PrivateAttr(default_factory=Map)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _remember(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        longer = cls.written_out(data)
-        if info.context is not None:
-            info.context[id(data)] = _Seen(cls, longer)
-        block = handler(longer)
-        if isinstance(longer, Map):
-            block._source = longer
-        return block
-
-    @classmethod
-    def written_out(cls, data: Any) -> Any:
-        """The long form of what a person may write short."""
-        return data
-
-    def span(self, *path: str | int) -> Span | None:
-        """Where the value at this path of the block stands; the block itself for no path; None for a default."""
-        return _span(self._source, path)
-
-    def key(self, *path: str | int) -> Span | None:
-        """Where the key at this path of the block stands."""
-        value = _follow(self._source, path[:-1])
-        return value.key_spans.get(str(path[-1])) if isinstance(value, Map) else None
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a block was read as: its class, and its text in the long form."""
-
-    block: type[Block]
-    longer: Any
 
 
 class Variable(Block):
@@ -193,7 +155,7 @@ class Conditional(Block):
     """The variables that this one depends on."""
     network: Network | None = None
     """The network from the parents. Left out: an mlp, where there are parents and a parameter that nothing else sets."""
-    parameters: dict[str, ParameterValue] = {}
+    parameters: dict[str, ParameterValue] = Field(default_factory=dict)
     """Parameters of the family that the network does not set: a number, or `learned`."""
     gradient: Gradient | None = None
     """In q: how a draw passes gradients on. Left out: enumerate where the family is discrete, else reparameterised."""
@@ -205,7 +167,7 @@ class Conditional(Block):
     @classmethod
     def written_out(cls, data: Any) -> Any:
         """A bare list is short for the parents."""
-        return _wrap("parents", data) if isinstance(data, Seq) else data
+        return _with_parents(data) if isinstance(data, Seq) else data
 
 
 class Objective(Block):
@@ -232,7 +194,7 @@ class Objective(Block):
 class LabelDraw(Block):
     """One draw of labelled rows, each of which reveals all its variables."""
 
-    variables: Annotated[tuple[VariableName, ...], _to_tuple]
+    variables: Annotated[tuple[VariableName, ...], Field(min_length=1), _to_tuple]
     """The supervised variables that a drawn row reveals."""
     rows: Annotated[int, Field(ge=0)] | None = None
     """How many rows."""
@@ -260,7 +222,7 @@ class Validation(Block):
 
     rows: Positive
     """How many rows."""
-    labels: Literal[True]
+    labels: Annotated[Literal[True], _one_of("true, as the admission that these labels are read")]
     """`true`, as the admission that these labels are read and count as part of the label budget."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The seed of their draw."""
@@ -273,7 +235,7 @@ class Data(Block):
     """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded."""
     columns: dict[VariableName, str]
     """The column of the data that holds each variable."""
-    labels: Annotated[tuple[LabelDraw, ...], _to_tuple] = ()
+    labels: Annotated[tuple[LabelDraw, ...], _to_tuple, _one_of("draws by variable, or a list of draws")] = ()
     """The draws of labelled rows; as a map, one draw for each variable."""
     split: Split = Split()
     """The test rows of a source that does not name its own."""
@@ -323,7 +285,7 @@ class Spec(Block):
     """The name of the model, and of its class and run folders."""
     description: str = ""
     """What the model is for, in a sentence."""
-    variables: dict[Name, Variable]
+    variables: Annotated[dict[Name, Variable], Field(min_length=1)]
     """The variables, by name."""
     p: dict[VariableName, Conditional]
     """The generative model. A latent or supervised variable left out has its family's standard prior."""
@@ -348,24 +310,26 @@ def parse(source: Source) -> Spec:
     Raises SpecError with every mistake in the shape of the text at once.
 
     >>> from graphvae.compiler.source import read_text
-    >>> spec = parse(read_text("model: m\\nvariables: {x: {distribution: normal, role: observed}}\\np: {x: []}", "m.yaml"))
+    >>> spec = parse(read_text("model: m\nvariables: {x: {distribution: normal, role: observed}}\np: {x: []}", "m.yaml"))
     >>> spec.objective.label_term
     'log_mean'
     """
-    seen: dict[int, _Seen] = {}
+    seen: dict[int, Seen] = {}
     try:
-        return Spec.model_validate(source.root, context=seen)
+        spec = Spec.model_validate(source.root, context=seen)
     except ValidationError as error:
-        found = dict.fromkeys(_diagnose(details, source.root, seen) for details in error.errors())
-        raise SpecError(
-            sorted(found, key=lambda found: (found.span.line, found.span.column) if found.span else (0, 0))
-        ) from None
+        raise SpecError(diagnose(error.errors(), source.root, seen)) from None
+    if found := diagnose([], source.root, seen):
+        raise SpecError(found)
+    return spec
 
 
-def _wrap(key: str, data: Seq) -> Map:
-    wrapped = Map(data.span)
-    if data.span:
-        wrapped.put(key, data, data.span, data.span)
+def _with_parents(data: Seq) -> Map:
+    """`[digit, style]` as `{parents: [digit, style]}`."""
+    wrapped, parents = Map(data.span), Seq(data.span)
+    for parent, span in zip(data, data.spans, strict=True):
+        parents.put(parent, span)
+    wrapped.put("parents", parents, data.span, data.span)
     return wrapped
 
 
@@ -386,109 +350,8 @@ def _draws(labels: Map) -> Seq:
     return draws
 
 
-def _follow(value: Any, path: tuple[str | int, ...]) -> Any:
-    for step in path:
-        if isinstance(value, Map) and step in value:
-            value = value[str(step)]
-        elif isinstance(value, Seq) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        else:
-            return None
-    return value
-
-
-def _span(value: Any, path: tuple[str | int, ...]) -> Span | None:
-    holder = _follow(value, path[:-1])
-    if not path:
-        return value.span if isinstance(value, Map | Seq) else None
-    if isinstance(holder, Map):
-        return holder.spans.get(str(path[-1]))
-    inside = isinstance(holder, Seq) and isinstance(path[-1], int) and path[-1] < len(holder)
-    return holder.spans[path[-1]] if inside else None
-
-
-_KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-}
-_BOUNDS = {
-    "greater_than": ("gt", "greater than"),
-    "greater_than_equal": ("ge", "at least"),
-    "less_than": ("lt", "less than"),
-    "less_than_equal": ("le", "at most"),
-}
-
-
-def _diagnose(details: ErrorDetails, root: Map, seen: dict[int, _Seen]) -> Diagnostic:
-    """One of pydantic's findings in our words, at its place in the text."""
-    place = _locate(details["loc"], root, seen)
-    kind, context, given = details["type"], details.get("ctx", {}), details["input"]
-    if kind == "extra_forbidden":
-        hint = did_you_mean(place.name, place.block.model_fields, "keys here")
-        return Diagnostic("GV050", f"unknown key '{place.name}'", place.key, hint)
-    if kind == "missing":
-        return Diagnostic("GV051", f"the key '{details['loc'][-1]}' is missing here", place.key)
-    if kind in _KINDS:
-        return Diagnostic("GV052", f"'{place.name}' should be {_KINDS[kind]}, and not {_shown(given)}", place.span)
-    if kind in _BOUNDS:
-        bound, words = _BOUNDS[kind]
-        return Diagnostic("GV053", f"'{place.name}' should be {words} {context[bound]:g}, and not {_shown(given)}", place.span)
-    if kind in ("literal_error", "family"):
-        choices = context.get("words") or re.findall(r"'(.*?)'", context["expected"]) or [context["expected"].lower()]
-        noun = "families" if kind == "family" else f"words for '{place.name}'"
-        hint = did_you_mean(str(given), choices, noun)
-        return Diagnostic("GV054", f"{_shown(given)} is not one of the {noun}", place.span, hint)
-    if kind == "reference":
-        span = place.key if "[key]" in details["loc"] else place.span
-        return Diagnostic("GV055", f"{_shown(given)}: {details['msg']}", span)
-    return Diagnostic("GV052", f"'{place.name}' {details['msg']}", place.span)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a finding is: the last key on its path, the spans of that key and of the value, and the block they stand in."""
-
-    name: str
-    key: Span | None
-    span: Span | None
-    block: type[Block]
-
-
-def _locate(loc: tuple[str | int, ...], root: Map, seen: dict[int, _Seen]) -> _Place:
-    """Follow a finding's path through the text, past the tags of unions, which stand in no text."""
-    value: Any = root
-    place = _Place(root.span.file if root.span else "", root.span, root.span, Spec)
-    for step in loc:
-        if id(value) in seen:
-            place = replace(place, block=seen[id(value)].block)
-            value = seen[id(value)].longer
-        if isinstance(value, Map) and str(step) in value:
-            name = str(step)
-            place = _Place(name, value.key_spans[name], value.spans[name], place.block)
-            value = value[name]
-        elif isinstance(value, Seq) and isinstance(step, int) and step < len(value):
-            place = replace(place, span=value.spans[step])
-            value = value[step]
-    return place
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, Map | Seq):
-        return "a mapping" if isinstance(value, Map) else "a list"
-    if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "true", False: "false"}[value]
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
 class _Dumper(yaml.SafeDumper):
-    """Blocks for what is large, flow for what fits on a line."""
+    """Blocks for what is large, flow for what fits on a line, and quotes around text that would read as something else."""
 
     def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
         flow = not any(isinstance(value, dict) for value in mapping.values())
@@ -498,5 +361,11 @@ class _Dumper(yaml.SafeDumper):
         flow = not any(isinstance(value, dict) for value in sequence)
         return super().represent_sequence(tag, sequence, flow_style=flow)
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_text(text) else '"')
+
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)

@@ -10,17 +10,13 @@ from math import prod
 
 import networkx as nx
 
-from graphvae.compiler.errors import Span, SpecError, did_you_mean
+from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.graph import ModelGraph, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, LabelDraw, Spec, Variable
 
-
-def check_presence(spec: Spec) -> None:
-    """Until it can be derived, q must be written."""
-    if spec.q is None:
-        hint = "write q: one conditional for every latent and supervised variable, as in q: {style: [image, digit]}"
-        raise SpecError.of("GV113", "q is missing, and deriving it from p is not built yet", spec.key("model"), hint)
+_NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
+_POWER = 64  # draws of one variable that are counted: more are beyond any bound
 
 
 def check_variable(name: str, variable: Variable, span: Span | None) -> None:
@@ -28,39 +24,62 @@ def check_variable(name: str, variable: Variable, span: Span | None) -> None:
     family = FAMILIES.get(variable.distribution or "")
     if variable.size is not None and variable.shape is not None:
         raise SpecError.of("GV056", f"'{name}' has both a size and a shape", variable.key("shape"), "keep one of them")
-    for option in ("categories", "soft"):
-        if getattr(variable, option) is not None and (family is None or option not in family.options):
-            owner = next(row.name for row in FAMILIES.values() if option in row.options)
-            message = f"'{option}' belongs to the family {owner}, and '{name}' is {family.name if family else 'deterministic'}"
-            raise SpecError.of("GV057", message, variable.key(option))
     if family is None and variable.role != "latent":
         message = f"'{name}' is {variable.role} and has no distribution"
         hint = "give it a distribution; a variable without one is computed, and never known"
         raise SpecError.of("GV057", message, variable.key("role"), hint)
+    for option in ("categories", "soft"):
+        if getattr(variable, option) is not None and (family is None or option not in family.options):
+            owner = next(row.name for row in FAMILIES.values() if option in row.options)
+            message = f"'{option}' belongs to the family {owner}, and '{name}' is {family.name if family else 'deterministic'}"
+            hint = "leave it out" if family else f"leave it out, or write distribution: {owner}"
+            raise SpecError.of("GV057", message, variable.key(option), hint)
     if family and family.simplex and variable.categories is None:
-        raise SpecError.of("GV051", f"'{name}' is {family.name}: its number of 'categories' is missing", span)
+        message = f"'{name}' is {family.name}, and the number of its categories is missing"
+        raise SpecError.of("GV051", message, span, "write how many values it has, as in categories: 10")
+
+
+def check_observed(variables: Mapping[str, VariableNode], spec: Spec) -> None:
+    """A row must show something, or there is nothing to learn from it."""
+    if not any(node.role == "observed" for node in variables.values()):
+        hint = "give what the data shows in every row the 'role: observed'"
+        raise SpecError.of("GV114", "no variable is observed", spec.key("variables"), hint)
 
 
 def check_definition(
     side: SideName, name: str, conditional: Conditional, spec: Spec, declared: Mapping[str, VariableNode]
 ) -> None:
     """A name that is not under `variables` is a deterministic variable only if a network defines it."""
+    place = spec.key(side, name)
+    if "." in name:
+        raise SpecError.of("GV113", f"'{name}': sub-models are not built yet", place)
     if conditional.network is None:
         hint = did_you_mean(name, declared, "variables") + "\n(a deterministic variable is defined by a 'network')"
-        raise SpecError.of("GV101", f"{side} has a conditional for the unknown variable '{name}'", spec.key(side, name), hint)
+        raise SpecError.of("GV101", f"{side} has a conditional for the unknown variable '{name}'", place, hint)
 
 
-def stated_event(block: Variable | Conditional | None) -> tuple[int, ...]:
-    """The shape that a block states, `()` if it states none."""
+def check_defined(variables: Mapping[str, VariableNode], spec: Spec) -> None:
+    """What has no distribution is defined by p or by q."""
+    for name, node in variables.items():
+        if node.role == "deterministic" and name not in spec.p and name not in (spec.q or {}):
+            hint = f"give it a distribution, or define it in p or q: {_NETWORK.format(name=name)}"
+            raise SpecError.of("GV107", f"'{name}' has no distribution, and neither p nor q defines it", node.span, hint)
+
+
+def stated_event(block: Variable | Conditional | None) -> tuple[int, ...] | None:
+    """The shape that a block states, None if it states none."""
     if block is None or (block.shape is None and block.size is None):
-        return ()
+        return None
     return block.shape if block.shape is not None else (block.size or 0,)
 
 
-def deterministic_event(name: str, conditional: Conditional, spec: Spec) -> tuple[int, ...]:
+def deterministic_event(name: str, conditional: Conditional, spec: Spec) -> tuple[int, ...] | None:
     """The shape of a deterministic variable: stated here, or under `variables`, or that of the last hidden layer."""
+    for block in (conditional, spec.variables.get(name)):
+        if (event := stated_event(block)) is not None:
+            return event
     hidden = conditional.network.hidden if conditional.network else None
-    return stated_event(conditional) or stated_event(spec.variables.get(name)) or (hidden or ())[-1:]
+    return hidden[-1:] if hidden else None
 
 
 def check_conditional(
@@ -69,13 +88,14 @@ def check_conditional(
     """A conditional stands on the right side, names parents that are there, and sets parameters that its family has."""
     span = spec.key(side, variable.name)
     if variable.role == "given" or (side == "q" and variable.role == "observed"):
-        message = f"'{variable.name}' is {variable.role}: {'it is an input of q' if side == 'q' else 'it is never scored'}"
-        raise SpecError.of("GV106", f"{message}, and has no conditional in {side}", span)
+        reason = "q conditions on it" if side == "q" else "p conditions on it, and never scores it"
+        message = f"'{variable.name}' is {variable.role}, and cannot have a conditional in {side}: {reason}"
+        raise SpecError.of("GV106", message, span, "leave it out")
     _check_parents(side, variable, conditional, spec, variables)
     if variable.family is None:
         _check_deterministic(side, variable, conditional, spec)
     else:
-        _check_random(side, variable, variable.family, conditional, span)
+        _check_random(side, variable, variable.family, conditional)
 
 
 def _check_parents(
@@ -85,13 +105,13 @@ def _check_parents(
     for index, parent in enumerate(conditional.parents):
         span = conditional.span("parents", index)
         if "." in str(parent):
-            part = "'.previous'" if parent.previous else "sub-models"
+            part = "slots" if parent.previous else "sub-models"
             raise SpecError.of("GV113", f"'{parent}': {part} are not built yet", span)
         if parent.variable not in variables:
             message = f"'{variable.name}' has an unknown parent '{parent}' in {side}"
             raise SpecError.of("GV104", message, span, did_you_mean(parent.variable, variables, "variables"))
         if parent in seen:
-            raise SpecError.of("GV103", f"'{variable.name}' names its parent '{parent}' twice", span)
+            raise SpecError.of("GV103", f"'{variable.name}' names its parent '{parent}' twice", span, "leave one of them out")
         seen.add(parent)
         _check_available(side, variable.name, variables[parent.variable], span, spec)
 
@@ -105,33 +125,36 @@ def _check_available(side: SideName, child: str, parent: VariableNode, span: Spa
 
 
 def _check_deterministic(side: SideName, variable: VariableNode, conditional: Conditional, spec: Spec) -> None:
-    span = spec.key(side, variable.name)
+    name, span = variable.name, spec.key(side, variable.name)
     if conditional.network is None:
-        raise SpecError.of("GV107", f"the deterministic '{variable.name}' has no network in {side}", span)
+        hint = f"write {_NETWORK.format(name=name)}, or give it a distribution under 'variables'"
+        raise SpecError.of("GV107", f"'{name}' is deterministic and has no network in {side}", span, hint)
     if not conditional.parents:
-        raise SpecError.of("GV107", f"the deterministic '{variable.name}' has no parents in {side}", span)
+        message = f"'{name}' is deterministic and has no parents in {side}"
+        raise SpecError.of("GV107", message, span, f"write {_NETWORK.format(name=name)}")
     for key in ("parameters", "gradient"):
         if getattr(conditional, key):
-            raise SpecError.of("GV109", f"'{variable.name}' is deterministic and has no {key}", conditional.key(key))
-    if conditional.size and conditional.shape:
-        message = f"'{variable.name}' has both a size and a shape"
-        raise SpecError.of("GV056", message, conditional.key("shape"), "keep one of them")
-    event = deterministic_event(variable.name, conditional, spec)
-    if not event:
+            message = f"'{name}' is deterministic and has no {key}"
+            raise SpecError.of("GV109", message, conditional.key(key), "leave the key out")
+    if conditional.size is not None and conditional.shape is not None:
+        raise SpecError.of("GV056", f"'{name}' has both a size and a shape", conditional.key("shape"), "keep one of them")
+    event = deterministic_event(name, conditional, spec)
+    if event is None:
         hint = "give a 'size' or a 'shape', or the widths of its 'hidden' layers"
-        raise SpecError.of("GV107", f"the shape of '{variable.name}' is not known", span, hint)
+        raise SpecError.of("GV107", f"the shape of '{name}' is not known", conditional.key("network"), hint)
     if event != variable.event:
-        message = f"'{variable.name}' has the shape {list(event)} here and {list(variable.event)} elsewhere"
-        raise SpecError.of("GV108", message, span, "p and q must agree on the shape of a variable that both define")
+        message = f"'{name}' has the shape {list(event)} in {side}, and {list(variable.event)} elsewhere"
+        raise SpecError.of("GV108", message, span, "a variable has one shape, wherever it is defined")
 
 
-def _check_random(side: SideName, variable: VariableNode, family: Family, conditional: Conditional, span: Span | None) -> None:
+def _check_random(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> None:
     for key in ("size", "shape"):
         if getattr(conditional, key) is not None:
-            hint = f"'{variable.name}' is random: its {key} stands under 'variables'"
-            raise SpecError.of("GV106", f"a {key} may not stand here", conditional.key(key), hint)
+            message = f"'{variable.name}' is random: its {key} cannot stand here"
+            raise SpecError.of("GV106", message, conditional.key(key), f"write the {key} under 'variables'")
     if conditional.gradient and side == "p":
-        raise SpecError.of("GV110", "a gradient belongs in q, where the variables are drawn", conditional.key("gradient"))
+        message = f"the gradient of '{variable.name}' cannot stand in p: variables are drawn in q"
+        raise SpecError.of("GV110", message, conditional.key("gradient"), "leave it out, or write it in q")
     if conditional.gradient and conditional.gradient not in family.gradients:
         message = f"'{variable.name}' is {family.name} and cannot be drawn by '{conditional.gradient}'"
         hint = f"a {family.name} variable can be: {', '.join(family.gradients)}"
@@ -150,11 +173,13 @@ def _check_parameters(name: str, family: Family, conditional: Conditional) -> No
             raise SpecError.of("GV109", f"'{name}' is {family.name}, which has no parameter '{key}'", place, hint)
         head = family.head(key)
         if head in set_by:
-            raise SpecError.of("GV056", f"'{set_by[head]}' and '{key}' say the same", place, "keep one of them")
+            message = f"'{set_by[head]}' and '{key}' of '{name}' set the same parameter"
+            raise SpecError.of("GV056", message, place, "keep one of them")
         set_by[head] = key
         if value == "learned":
             if head != key:
-                raise SpecError.of("GV109", f"'{key}' takes a number", place, f"learn '{head}' instead")
+                span, hint = conditional.span("parameters", key), f"write {head}: learned"
+                raise SpecError.of("GV109", f"'{key}' of '{name}' must be a number, and not learned", span, hint)
         elif not row.low < value < row.high:
             bounds = f"greater than {row.low:g}" if row.high == float("inf") else f"between {row.low:g} and {row.high:g}"
             message = f"'{key}' of '{name}' must be {bounds}, and not {value:g}"
@@ -164,12 +189,12 @@ def _check_parameters(name: str, family: Family, conditional: Conditional) -> No
 def _check_network(name: str, family: Family, conditional: Conditional) -> None:
     all_set = {family.head(key) for key in conditional.parameters} >= {row.name for row in family.parameters}
     if conditional.network and not conditional.parents:
-        raise SpecError.of("GV109", f"the network of '{name}' has no parents to compute from", conditional.key("network"))
+        message = f"the network of '{name}' has no parents to compute from"
+        raise SpecError.of("GV109", message, conditional.key("network"), "name its parents, or leave the network out")
     if conditional.parents and all_set:
         message = f"'{name}' has parents, and none of its parameters depends on them"
-        raise SpecError.of(
-            "GV109", message, conditional.key("parameters"), "leave a parameter to the network, or the parents out"
-        )
+        hint = "leave a parameter to the network, or the parents out"
+        raise SpecError.of("GV109", message, conditional.key("parameters"), hint)
 
 
 def check_acyclic(side: SideName, graph: nx.DiGraph[str], spec: Spec) -> None:
@@ -180,39 +205,47 @@ def check_acyclic(side: SideName, graph: nx.DiGraph[str], spec: Spec) -> None:
         return
     start = cycle.index(min(cycle))
     path = [*cycle[start:], *cycle[: start + 1]]
-    child, parent = path[1], path[0]
+    parent, child = path[:2]
     conditional = (spec.p if side == "p" else spec.q or {})[child]
     index = [reference.variable for reference in conditional.parents].index(parent)
-    message = f"{side} has a cycle: {' -> '.join(path)}"
+    message = f"{side} has a cycle: {' -> '.join(path)}" if len(cycle) > 1 else f"'{child}' is its own parent in {side}"
     raise SpecError.of("GV102", message, conditional.span("parents", index), "an arrow runs from a parent to its child")
 
 
-def check_coverage(graph: ModelGraph) -> None:
+def check_coverage(graph: ModelGraph, spec: Spec) -> None:
     """Q covers what it must infer, p scores what is observed, and enumeration stays within its bound."""
     for name, node in graph.variables.items():
+        if node.role == "observed" and name not in graph.p.conditionals:
+            hint = _stray(graph, "p", name) or f"write what it depends on, as in p: {{{name}: [PARENTS]}}"
+            raise SpecError.of("GV107", f"p has no conditional for the observed variable '{name}'", node.span, hint)
+        if node.inferred and spec.q is None:
+            hint = "write q: {NAME: [PARENTS]} for every latent and supervised variable; deriving q from p is not built yet"
+            raise SpecError.of("GV113", f"q is missing, and '{name}' is {node.role}", node.span, hint)
         if node.inferred and name not in graph.q.conditionals:
             message = f"q has no conditional for the {node.role} variable '{name}'"
-            hint = f"write q: {{{name}: [PARENTS]}}; deriving it from p is not built yet"
-            raise SpecError.of("GV107", message, node.span, hint)
-        if node.role == "observed" and name not in graph.p.conditionals:
-            raise SpecError.of("GV107", f"p has no conditional for the observed variable '{name}'", node.span)
-        if node.role == "deterministic" and name not in {**graph.p.conditionals, **graph.q.conditionals}:
-            hint = "give it a distribution, or define it in p or q by a network"
-            raise SpecError.of("GV107", f"'{name}' has no distribution, and neither p nor q defines it", node.span, hint)
+            hint = f"write what it is inferred from, as in q: {{{name}: [PARENTS]}}; deriving it from p is not built yet"
+            raise SpecError.of("GV107", message, node.span, _stray(graph, "q", name) or hint)
     _check_cells(graph)
 
 
+def _stray(graph: ModelGraph, side: SideName, name: str) -> str:
+    """A hint where a misspelt name has become a deterministic variable of its own."""
+    written = graph.p if side == "p" else graph.q
+    other = closest(name, (other for other in written.conditionals if other not in graph.spec.variables))
+    return f"'{other}' stands in {side}: did you mean '{name}'?" if other else ""
+
+
 def _check_cells(graph: ModelGraph) -> None:
-    objective = graph.spec.objective
+    limit = graph.spec.objective.max_cells
     enumerated = [node for node in graph.q.conditionals.values() if node.conditional.gradient == "enumerate"]
-    counts = {
-        node.variable.name: node.variable.family.cells(node.variable.event) for node in enumerated if node.variable.family
-    }
-    if prod(counts.values()) > objective.max_cells:
-        product = " x ".join(f"{count} ({name})" for name, count in counts.items())
-        message = f"enumerating needs {prod(counts.values()):,} cells: {product}; max_cells is {objective.max_cells}"
+    cells = {node.variable.name: node.variable.family.cells(node.variable.event) for node in enumerated if node.variable.family}
+    counts = {name: base ** min(power, _POWER) for name, (base, power) in cells.items()}
+    if prod(counts.values()) > limit:
+        factors = (f"{base}{f'^{power}' * (power > 1)} ({name})" for name, (base, power) in cells.items())
+        message = f"enumerating needs {' x '.join(factors)} cells, and max_cells is {limit}"
         largest = max(counts, key=lambda name: counts[name])
-        raise SpecError.of("GV112", message, graph.variables[largest].span, "raise objective.max_cells if you mean it")
+        hint = "make fewer or smaller variables discrete, or raise objective.max_cells if you mean it"
+        raise SpecError.of("GV112", message, graph.variables[largest].span, hint)
 
 
 def check_declarations(graph: ModelGraph) -> None:
@@ -221,9 +254,10 @@ def check_declarations(graph: ModelGraph) -> None:
     for key, role in (("alpha", "supervised"), ("beta", "latent")):
         weights = getattr(objective, key)
         for name in weights if isinstance(weights, dict) else ():
-            _check_role(graph, name, (role,), objective.key(key, name), f"{key} weights {role} variables")
+            _check_role(graph, name, (role,), objective.key(key, name), f"{key} weighs {role} variables")
     if objective.gamma is not None and objective.supervision_rate is not None:
-        raise SpecError.of("GV056", "gamma and supervision_rate are the same knob", objective.key("gamma"), "keep one of them")
+        message = "gamma and supervision_rate exclude each other: they say the same"
+        raise SpecError.of("GV056", message, objective.key("gamma"), "keep one of them")
     if graph.spec.data:
         _check_data(graph)
 
@@ -237,37 +271,60 @@ def _check_data(graph: ModelGraph) -> None:
     for name in graph.named(*roles):
         if name not in data.columns:
             message = f"the {graph.variables[name].role} variable '{name}' has no column in the data"
-            raise SpecError.of("GV107", message, data.key("columns"), f"write columns: {{{name}: COLUMN}}")
+            hint = f"write which column holds it, as in columns: {{{name}: COLUMN}}"
+            raise SpecError.of("GV107", message, data.key("columns"), hint)
     for draw in data.labels:
         _check_label_draw(graph, draw)
 
 
 def _check_label_draw(graph: ModelGraph, draw: LabelDraw) -> None:
     for index, name in enumerate(draw.variables):
-        _check_role(graph, name, ("supervised",), draw.span("variables", index), "labels are drawn for supervised variables")
+        span = draw.span("variables", index)
+        _check_role(graph, name, ("supervised",), span, "labels are drawn for supervised variables")
+        if name in draw.variables[:index]:
+            raise SpecError.of("GV111", f"'{name}' stands twice in this draw", span, "leave one of them out")
     amounts = [key for key in ("rows", "fraction", "rows_per") if getattr(draw, key) is not None]
-    if len(amounts) != 1:
-        said = f"{' and '.join(amounts)} exclude each other" if amounts else "how many rows to draw is not said"
-        raise SpecError.of("GV056", said, draw.span() or draw.span("variables"), "give one of: rows, fraction, rows_per")
-    categories = [name for name in draw.variables if _is_discrete(graph, name)]
-    if draw.balanced and (len(categories) != 1 or draw.rows_per):
-        message = "a balanced draw has rows or a fraction, and exactly one discrete variable"
-        raise SpecError.of("GV305", message, draw.key("balanced"))
-    for name in draw.rows_per or {}:
-        if len(draw.rows_per or {}) > 1 or name not in graph.variables or not _is_discrete(graph, name):
-            message = "rows_per counts rows for each value of one discrete variable"
-            raise SpecError.of("GV305", message, draw.key("rows_per", name), "as in rows_per: {digit: 10}")
+    if not amounts:
+        hint = "write one of: rows, fraction, rows_per"
+        raise SpecError.of("GV056", "this draw does not say how many rows", draw.span(), hint)
+    if len(amounts) > 1:
+        said = f"{' and '.join(amounts)} exclude each other"
+        raise SpecError.of("GV056", said, draw.key(amounts[1]), "keep one of them")
+    if draw.balanced:
+        _check_balance(graph, draw)
+    if draw.rows_per is not None:
+        _check_rows_per(graph, draw, draw.rows_per)
 
 
-def _is_discrete(graph: ModelGraph, name: str) -> bool:
-    family = graph.variables[name].family
-    return family is not None and family.discrete
+def _check_balance(graph: ModelGraph, draw: LabelDraw) -> None:
+    if draw.rows_per is not None:
+        raise SpecError.of("GV056", "balanced and rows_per exclude each other", draw.key("balanced"), "keep one of them")
+    discrete = [name for name in draw.variables if _has_classes(graph, name)]
+    if len(discrete) != 1:
+        found = ", ".join(discrete) or "none"
+        message = f"a balanced draw reveals exactly one variable with classes, and this one reveals {found}"
+        hint = "balance a draw of one categorical or bernoulli variable, or leave 'balanced' out"
+        raise SpecError.of("GV305", message, draw.key("balanced"), hint)
+
+
+def _check_rows_per(graph: ModelGraph, draw: LabelDraw, rows_per: Mapping[str, int]) -> None:
+    for index, name in enumerate(rows_per):
+        if index or name not in draw.variables or not _has_classes(graph, name):
+            message = "rows_per counts the rows of each class of one variable that the draw reveals"
+            hint = f"write rows_per: {{NAME: {rows_per[name]}}} with a categorical or bernoulli variable of the draw"
+            raise SpecError.of("GV305", message, draw.key("rows_per", name), hint)
+
+
+def _has_classes(graph: ModelGraph, name: str) -> bool:
+    """Whether a variable is a single discrete draw, whose values are the classes of rows."""
+    node = graph.variables[name]
+    return node.family is not None and node.family.discrete and node.family.cells(node.event)[1] == 1
 
 
 def _check_role(graph: ModelGraph, name: str, roles: tuple[str, ...], span: Span | None, reason: str) -> None:
     fitting = graph.named(*roles)
+    hint = did_you_mean(name, fitting, f"{', '.join(roles[:-1])}{' or ' * (len(roles) > 1)}{roles[-1]} variables")
     if name not in graph.variables:
-        raise SpecError.of("GV111", f"unknown variable '{name}'", span, did_you_mean(name, fitting, "choices"))
+        raise SpecError.of("GV111", f"unknown variable '{name}'", span, hint)
     if name not in fitting:
-        role = graph.variables[name].role
-        raise SpecError.of("GV111", f"'{name}' is {role}: {reason}", span, did_you_mean(name, fitting, "choices"))
+        raise SpecError.of("GV111", f"'{name}' is {graph.variables[name].role}: {reason}", span, hint)

@@ -14,3 +14,4 @@ from graphvae.runtime.model import Block as Block
 from graphvae.runtime.model import Model as Model
 from graphvae.runtime.model import Variable as Variable
 from graphvae.runtime.networks import Mlp as Mlp
+from graphvae.runtime.objectives import LogEvidence as LogEvidence

@@ -27,8 +27,7 @@ class Evidence(NamedTuple):
     known: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Knobs:
+class Knobs(NamedTuple):
     """The weights of the objective, as 0-d tensors: `alpha` by label, `beta` by variable of q (labels share one)."""
 
     alpha: Mapping[str, Tensor]
@@ -40,13 +39,15 @@ class Term(NamedTuple):
 
     On a cell that is kept, log q is the sum of the parts that are there: `log_draw` where the variable is sampled, `log_cell`
     where it is enumerated and unknown, `log_label` where it is known. `log_cell` is also the log-weight of the cell: -inf on
-    the cells that a label rules out. An observed variable has `log_p` alone.
+    the cells that a label rules out. An observed variable has `log_p` alone. `known` is the mask [row] of the labels, if they are
+    missing in some rows.
     """
 
     log_p: Tensor
     log_draw: Tensor | None = None
     log_cell: Tensor | None = None
     log_label: Tensor | None = None
+    known: Tensor | None = None
 
     @property
     def observed(self) -> bool:
@@ -76,10 +77,12 @@ class Draw:
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the conditional, and the value itself where it is known."""
-        if isinstance(self.known, bool):
-            return self.value if self.known else self.distribution.mean
-        return torch.where(trailing(self.known, self.distribution.event), self.value, self.distribution.mean)
+        """The mean of the conditional, and the value itself where it is known; at least [event...]."""
+        if self.known is True:
+            return self.value
+        mean, event = self.distribution.mean, self.value.shape[self.value.dim() - self.distribution.event :]
+        mean = mean.expand(torch.broadcast_shapes(mean.shape, event))
+        return mean if self.known is False else torch.where(trailing(self.known, len(event)), self.value, mean)
 
     def term(self, prior: Distribution) -> Term:
         """The value's score under this conditional of q and under p's, by one measure."""
@@ -90,10 +93,10 @@ class Draw:
             return Term(log_p, log_cell=log_q) if self.enumerated else Term(log_p, log_draw=log_q)
         log_label = torch.where(self.known, log_q, 0.0)
         if not self.enumerated:
-            return Term(log_p, log_draw=torch.where(self.known, 0.0, log_q), log_label=log_label)
+            return Term(log_p, log_draw=torch.where(self.known, 0.0, log_q), log_label=log_label, known=self.known)
         kept = torch.ones_like(self.known) if self.kept is None else self.kept
         log_cell = torch.where(self.known, torch.where(kept, 0.0, -torch.inf), log_q)
-        return Term(log_p, log_cell=log_cell, log_label=log_label)
+        return Term(log_p, log_cell=log_cell, log_label=log_label, known=self.known)
 
 
 @dataclass

@@ -11,16 +11,18 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from graphvae.runtime.distributions import Distribution
+from graphvae.runtime.distributions import Distribution, trailing
 from graphvae.runtime.draws import Draw, Evidence, Knobs, Term
 from graphvae.runtime.objectives import (
     Estimate,
     LogEvidence,
+    cell_weights,
     log_evidence,
     log_importance,
-    over_cells,
+    normalised,
     report,
     self_normalised,
+    total,
 )
 
 
@@ -57,11 +59,15 @@ class Objective(NamedTuple):
 class Posterior(NamedTuple):
     """Weighted draws of every variable that q infers: values and means [enumerations..., sample, row, event...], weight without
     the event.
+
+    Under the weights of q, `means` average to the same as `values`, and vary less: see `conditional_means`. Weighted by
+    importance, the draws also estimate log p of the known values, `evidence`; by q they do not.
     """
 
     values: dict[str, Tensor]
     means: dict[str, Tensor]
     weight: Tensor
+    evidence: LogEvidence | None
 
 
 class Model(nn.Module):
@@ -189,13 +195,15 @@ class Model(nn.Module):
         The draws are those of q with labels clamped. By `importance`, their weights are p(known, drawn) / q(drawn), normalised;
         by `q`, they are the weights of the objective, and the draws follow q(unknown | known).
         """
-        draws, terms = self.infer(self.block(data, samples, generator), self.knobs())
+        block, evidence = self.block(data, samples, generator), None
         if by == "importance":
-            log_weight = log_importance(terms)
-            weight = over_cells(log_weight).softmax(0).reshape(log_weight.shape)
+            draws, terms = self.infer(block, self.knobs())
+            weight, evidence = normalised(log_importance(terms)), log_evidence(terms)
         else:
-            weight = self_normalised(terms, self.knobs(), self.label_term).weight
-        return Posterior({n: draw.value for n, draw in draws.items()}, {n: draw.mean for n, draw in draws.items()}, weight)
+            draws = self.run(self.encoder, block.evidence, block.noise, self.knobs())
+            terms = {name: draw.term(draw.distribution) for name, draw in draws.items()}  # these weights never look at p
+            weight = cell_weights(terms, total(term.log_q for term in terms.values()))
+        return Posterior({name: draw.value for name, draw in draws.items()}, conditional_means(draws), weight, evidence)
 
     @torch.no_grad()
     def predict(
@@ -206,8 +214,11 @@ class Model(nn.Module):
         by: Literal["importance", "q"] = "importance",
     ) -> dict[str, Tensor]:
         """The posterior mean of every variable that q infers, [row, event...]; of a category, its probabilities."""
-        posterior = self.posterior(data, samples, generator, by)
-        chosen = posterior.values if by == "importance" else posterior.means
+        return self.posterior_mean(self.posterior(data, samples, generator, by))
+
+    def posterior_mean(self, posterior: Posterior) -> dict[str, Tensor]:
+        """The weighted mean of every variable's draws, [row, event...]; of a category, its probabilities."""
+        chosen = posterior.means if posterior.evidence is None else posterior.values
         return {name: weighted_mean(posterior.weight, value, self.variables[name].event) for name, value in chosen.items()}
 
     @torch.no_grad()
@@ -237,8 +248,11 @@ class Model(nn.Module):
         values = {}
         for name, draw in made.items():
             kind = self.variables[name]
-            value = draw.mean if mean and kind.role == "observed" else kind.family.decode(draw.value)
-            values[name] = value.squeeze(0) if draw.known is not True else value
+            if mean and kind.role == "observed":
+                values[name] = draw.mean.expand(1, rows, *kind.event).squeeze(0)
+            else:
+                value = kind.family.decode(draw.value)
+                values[name] = value if draw.known is True else value.squeeze(0)
         return values
 
 
@@ -253,11 +267,29 @@ def join_parts(name: str, parts: Sequence[Mapping[str, Tensor]], rows: Sequence[
     return torch.cat([part.get(name, absent).expand(len(absent)) for part, absent in zip(parts, missing, strict=True)])
 
 
+def conditional_means(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
+    """What stands for each variable of q in a mean under the weights of q: its conditional mean, or its draw.
+
+    Given its parents, a variable has its conditional mean only as long as nothing behind it is known. So where a variable that
+    comes later in q is known in a row, the draw itself stands, and the weights tell the draws apart.
+    """
+    means: dict[str, Tensor] = {}
+    later: Tensor | bool = False
+    for name, draw in reversed(draws.items()):
+        event = draw.distribution.event
+        if isinstance(later, bool):
+            means[name] = draw.value if later else draw.mean
+        else:
+            means[name] = torch.where(trailing(later, event), draw.value, draw.mean)
+        later = later | draw.known
+    return dict(reversed(means.items()))
+
+
 def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tensor:
     """The mean of values [..., row, event...] under weights [..., row]."""
     flat = value.flatten(-len(event)) if event else value.unsqueeze(-1)
     weight, flat = torch.broadcast_tensors(weight.unsqueeze(-1), flat)
-    weighted = torch.where(weight > 0, weight * flat, 0.0)
+    weighted = torch.where(weight != 0, weight * flat, 0.0)
     return weighted.flatten(0, -3).sum(0).reshape(-1, *event) if weighted.dim() > 2 else weighted.reshape(-1, *event)
 
 

@@ -35,10 +35,11 @@ class Estimate(NamedTuple):
 
 
 class LogEvidence(NamedTuple):
-    """An estimate of log p(evidence), [row], and its standard error from the spread of the weights, [row]."""
+    """An estimate of log p(evidence), its standard error from the spread of the weights, and their effective number, [row]."""
 
     value: Tensor
     standard_error: Tensor
+    effective_samples: Tensor
 
 
 def self_normalised(terms: Mapping[str, Term], knobs: Knobs, label_term: str) -> Estimate:
@@ -51,12 +52,10 @@ def self_normalised(terms: Mapping[str, Term], knobs: Knobs, label_term: str) ->
             with less variance that does not tighten with samples.
     """
     elbo = total(term.log_p if term.observed else knobs.beta[name] * (term.log_p - term.log_q) for name, term in terms.items())
-    cells = log_cells(terms)
+    weight = cell_weights(terms, elbo)
     labels = {name: term.log_label for name, term in terms.items() if term.log_label is not None}
-    log_weight, elbo = torch.broadcast_tensors(total([cells, *labels.values()]), elbo)
-    weight = over_cells(log_weight).softmax(0).reshape(log_weight.shape)
     estimate = mean_log if label_term == "mean_log" else log_mean
-    log_labels = estimate(cells, labels)
+    log_labels = estimate(log_cells(terms), labels)
     bound = expect(weight, elbo)
     for name, value in log_labels.items():
         bound = bound + (knobs.beta[name] + knobs.alpha[name]) * value
@@ -78,33 +77,37 @@ def mean_log(cells: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     means = {}
     for name, label in labels.items():
         log_weight, label = torch.broadcast_tensors(cells, label)
-        samples = label.shape[-2] if label.dim() > 1 else 1
-        means[name] = expect(log_weight.exp(), label) / samples
+        means[name] = expect(normalised(log_weight), label)
     return means
 
 
 def log_evidence(terms: Mapping[str, Term]) -> LogEvidence:
-    """Log p of everything known, by importance sampling: the log of the mean of p(known, drawn) / q(drawn) over samples."""
+    """Log p of everything known, by importance sampling: the log of the mean of p(known, drawn) / q(drawn) over samples.
+
+    Where nothing is drawn it is exact, with a standard error of 0; one sample has none, and NaN stands for it.
+    """
     log_ratio = log_importance(terms)
     samples = log_ratio.shape[-2] if log_ratio.dim() > 1 else 1
     by_sample = log_ratio.flatten(0, -3).logsumexp(0) if log_ratio.dim() > 2 else log_ratio.reshape(samples, -1)
     value = by_sample.logsumexp(0) - math.log(samples)
-    spread = (by_sample - value).exp().std(0) if samples > 1 else torch.full_like(value, torch.nan)
-    return LogEvidence(value, spread / math.sqrt(samples))
+    drawn = any(term.log_draw is not None for term in terms.values())
+    variance = ((by_sample - value).exp() - 1).square().sum(0) / (samples * (samples - 1))  # of the mean of ratios, which is 1
+    standard_error = variance.sqrt() if drawn else torch.zeros_like(value)
+    return LogEvidence(value, standard_error, effective_samples(by_sample.softmax(0)))
 
 
 def log_importance(terms: Mapping[str, Term]) -> Tensor:
     """Log p(known, drawn) - log q(drawn), with enumerated variables left to be summed: [enumerations..., sample, row]."""
     parts = [term.log_p if term.log_draw is None else term.log_p - term.log_draw for term in terms.values()]
     cells, log_ratio = torch.broadcast_tensors(log_cells(terms), total(parts))
-    return torch.where(cells > -torch.inf, log_ratio, -torch.inf)
+    return torch.where(cells == -torch.inf, -torch.inf, log_ratio)
 
 
 def report(terms: Mapping[str, Term], estimate: Estimate) -> dict[str, Tensor]:
     """The parts of the objective by name, [row] each, without gradient.
 
     `reconstruction.NAME` is the expected log-likelihood of an observed variable, `kl.NAME` the expected log q - log p of
-    another, `label.NAME` log q of a label, and `effective_samples` is 1 / sum of squared weights over the samples.
+    another, `label.NAME` log q of a label (NaN in a row without it), and `effective_samples` is 1 / sum of squared weights over the samples.
     """
     parts, weight = {}, estimate.weight.detach()
     for name, term in terms.items():
@@ -112,15 +115,24 @@ def report(terms: Mapping[str, Term], estimate: Estimate) -> dict[str, Tensor]:
             parts[f"reconstruction.{name}"] = expect(weight, term.log_p.detach())
         else:
             parts[f"kl.{name}"] = expect(weight, (term.log_q - term.log_p).detach())
-    parts |= {f"label.{name}": value.detach() for name, value in estimate.labels.items()}
+    for name, value in estimate.labels.items():
+        known = terms[name].known
+        parts[f"label.{name}"] = value.detach() if known is None else torch.where(known, value.detach(), torch.nan)
     parts["effective_samples"] = effective_samples(weight)
     return parts
 
 
 def effective_samples(weight: Tensor) -> Tensor:
     """The effective sample size of normalised weights [enumerations..., sample, row], summed over enumerations first."""
-    by_sample = weight.flatten(0, -3).sum(0) if weight.dim() > 2 else weight.reshape(-1, weight.shape[-1])
+    by_sample = weight.flatten(0, -3).sum(0) if weight.dim() > 2 else over_cells(weight)
     return 1 / by_sample.square().sum(0)
+
+
+def cell_weights(terms: Mapping[str, Term], like: Tensor) -> Tensor:
+    """The normalised weights of the objective, softmax(lw), on every axis that they or `like` have."""
+    labels = [term.log_label for term in terms.values() if term.log_label is not None]
+    log_weight, _ = torch.broadcast_tensors(total([log_cells(terms), *labels]), like)
+    return normalised(log_weight)
 
 
 def log_cells(terms: Mapping[str, Term]) -> Tensor:
@@ -139,10 +151,18 @@ def sum_cells(log_weight: Tensor) -> Tensor:
     return over_cells(log_weight).logsumexp(0) if log_weight.dim() > 1 else log_weight
 
 
+def normalised(log_weight: Tensor) -> Tensor:
+    """Weights that sum to one over all axes but the row; NaN where a row has no cell left."""
+    return over_cells(log_weight).softmax(0).reshape(log_weight.shape)
+
+
 def expect(weight: Tensor, value: Tensor) -> Tensor:
-    """The sum of weight times value over all axes but the row; a cell of weight zero counts nothing, whatever its value."""
+    """The sum of weight times value over all axes but the row; a cell of weight zero counts nothing, whatever its value.
+
+    A weight that is NaN stays NaN.
+    """
     weight, value = torch.broadcast_tensors(weight, value)
-    kept = weight > 0
+    kept = weight != 0
     return over_cells(torch.where(kept, weight * torch.where(kept, value, 0.0), 0.0)).sum(0)
 
 

@@ -1,0 +1,193 @@
+"""Run folders: `runs/MODEL/NAME` holds a training and everything that led to it.
+
+spec.yaml                the resolved spec, every default in it
+model.py                 the emitted code, for reading: nothing in the folder is ever executed
+manifest.json            versions, threads, seeds, data, labelled rows, weights of the objective
+metrics.jsonl            a line an epoch, every term by name
+events/                  the same for TensorBoard
+checkpoint.safetensors   weights, optimiser and progress, replaced in one stroke
+evaluation.json          what `graphvae evaluate` measured
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from graphvae.compiler.errors import FlagError, RunError
+from graphvae.compiler.pipeline import Compilation, compile_file
+from graphvae.lab.models import new_model
+from graphvae.runtime import Model
+
+MODEL, OPTIMISER = "model.", "optimiser."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training after a number of epochs and steps."""
+
+    epoch: int
+    step: int
+    model: Mapping[str, Tensor]
+    optimiser: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the training was started with."""
+        found: dict[str, Any] = self._read_json("manifest.json")
+        return found
+
+    def compile(self) -> Compilation:
+        """The run's spec, compiled anew."""
+        return compile_file(self.folder / "spec.yaml")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The epochs so far. A last line that a kill cut short is left out."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text().split("\n") if path.exists() else []
+        return [json.loads(line) for line in lines[:-1]]
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def cut_metrics(self, epoch: int) -> None:
+        """Forget the epochs after a checkpoint's."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["epoch"] <= epoch]
+        replace_file(self.folder / "metrics.jsonl", "".join(kept).encode())
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint: at any moment the folder holds the old one or the new one, whole."""
+        tensors = {MODEL + name: value for name, value in checkpoint.model.items()}
+        tensors |= {OPTIMISER + name: value for name, value in checkpoint.optimiser.items()}
+        copies = {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()}
+        progress = {"epoch": str(checkpoint.epoch), "step": str(checkpoint.step)}
+        path = self.folder / "checkpoint.safetensors"
+        save_file(copies, path.with_suffix(".new"), metadata=progress)
+        path.with_suffix(".new").replace(path)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The last checkpoint; None before the first.
+
+        Raises:
+            RunError: If it cannot be read.
+        """
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                progress = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, OSError) as error:
+            raise RunError.of("GV401", f"{path} cannot be read: {error}") from None
+        return Checkpoint(
+            int(progress["epoch"]), int(progress["step"]), _with_prefix(MODEL, tensors), _with_prefix(OPTIMISER, tensors)
+        )
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        replace_file(self.folder / name, (json.dumps(values, indent=2) + "\n").encode())
+
+    def _read_json(self, name: str) -> Any:
+        try:
+            return json.loads((self.folder / name).read_text())
+        except (OSError, ValueError) as error:
+            raise RunError.of("GV401", f"{self.folder / name} cannot be read: {error}") from None
+
+
+def create(folder: Path, compilation: Compilation, manifest: Mapping[str, Any]) -> Run:
+    """A new run folder.
+
+    Raises:
+        FlagError: If the folder exists: no run is ever overwritten.
+    """
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        hint = f"choose another name, or go on with it: graphvae train --resume {folder}"
+        raise FlagError.of("GV501", f"the run {folder} exists", hint=hint) from None
+    except OSError as error:
+        raise FlagError.of("GV501", f"cannot make the run folder {folder}: {error.strerror}") from None
+    run = Run(folder)
+    replace_file(folder / "spec.yaml", str(compilation.graph.spec).encode())
+    replace_file(folder / "model.py", compilation.code.encode())
+    run.write_json("manifest.json", manifest)
+    return run
+
+
+def open_run(folder: str | Path) -> Run:
+    """An existing run folder.
+
+    Raises:
+        RunError: If there is none.
+    """
+    path = Path(folder)
+    if not (path / "manifest.json").is_file():
+        hint = "a run is a folder that 'graphvae train' made, such as runs/digits/1"
+        raise RunError.of("GV401", f"{path} is not a run folder", hint=hint)
+    return Run(path)
+
+
+def free_name(folder: Path) -> Path:
+    """The first free number under a model's folder."""
+    taken = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return folder / next(str(number) for number in range(1, len(taken) + 2) if str(number) not in taken)
+
+
+def load(run: str | Path | Run) -> Model:
+    """The trained model of a run, ready to predict: its spec is compiled anew, and only tensors are read from the folder.
+
+    Raises:
+        RunError: If there is no such run, no checkpoint in it yet, or one that fits another model.
+    """
+    opened = run if isinstance(run, Run) else open_run(run)
+    checkpoint = opened.checkpoint()
+    if checkpoint is None:
+        raise RunError.of("GV401", f"{opened.folder} has no checkpoint yet")
+    model = new_model(opened.compile())
+    try:
+        model.load_state_dict(dict(checkpoint.model))
+    except RuntimeError as error:
+        raise RunError.of("GV401", f"the checkpoint in {opened.folder} does not fit its spec: {error}") from None
+    return model.eval()
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as named tensors: `NUMBER.KEY` for each parameter's."""
+    state = optimiser.state_dict()["state"]
+    return {f"{number}.{key}": value for number, values in state.items() for key, value in values.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimiser_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one stroke."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

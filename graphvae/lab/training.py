@@ -1,0 +1,325 @@
+"""Training: our loop on Lightning Fabric's engine.
+
+Everything random is a function of a seed and a count: the order of (order seed, epoch), the noise of (noise seed, step). A
+run that is killed and resumed therefore ends with the numbers of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from graphvae.compiler.errors import RunError
+from graphvae.compiler.pipeline import Compilation, compile_file
+from graphvae.compiler.spec import Objective
+from graphvae.lab import runs
+from graphvae.lab.batches import Batch, Schedule, supervision_rate
+from graphvae.lab.data import Dataset, load_data
+from graphvae.lab.models import model_class, new_model
+from graphvae.lab.runs import Checkpoint, Run
+from graphvae.lab.scores import errors, predict
+from graphvae.runtime import Block, Evidence, Knobs, Model
+
+NOISE, DROPOUT, VALIDATION = 0, 1, 2  # the random streams of a step, and of an epoch
+
+
+def train(
+    spec: str | Path,
+    settings: Sequence[str] = (),
+    data: str | Path | None = None,
+    run: str | Path | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Train a spec's model on a spec's data, in a new run folder.
+
+    Args:
+        spec: The spec's file.
+        settings: `KEY=VALUE` settings laid over it.
+        data: The folder of the data's files, for a source of files.
+        run: The run folder; None for the next number under `runs/MODEL`.
+        console: Where progress is shown; None for nowhere.
+
+    Raises:
+        SpecError: For every mistake in the spec.
+        DataError: For data that is not what the spec says.
+        FlagError: If the run folder exists.
+        RunError: If the objective leaves the real numbers.
+    """
+    compilation = compile_file(spec, settings)
+    variables = model_class(compilation).variables
+    folder = Path(data) if data else None
+    dataset = load_data(compilation.graph, variables, folder)
+    chosen = Path(run) if run else runs.free_name(Path("runs") / compilation.spec.model)
+    made = runs.create(chosen, compilation, _manifest(compilation, dataset, folder))
+    return _fit(made, compilation, dataset, console or Console(quiet=True))
+
+
+def resume(run: str | Path, data: str | Path | None = None, console: Console | None = None) -> Run:
+    """Go on with a run from its last checkpoint, to the same numbers as if it had never stopped.
+
+    Args:
+        run: The run folder.
+        data: Where the data's files are now; None for where they were.
+        console: Where progress is shown; None for nowhere.
+
+    Raises:
+        RunError: If there is no such run, or its data has changed.
+    """
+    opened = runs.open_run(run)
+    compilation, manifest = opened.compile(), opened.manifest
+    folder = data or manifest["data"]["folder"]
+    dataset = load_data(compilation.graph, model_class(compilation).variables, Path(folder) if folder else None)
+    if dataset.fingerprint != manifest["data"]["sha256"]:
+        raise RunError.of("GV401", f"the data is not what {opened.folder} was trained on: its checksum differs")
+    torch.set_num_threads(manifest["threads"])  # sums are split by threads, so that their number is part of the numbers
+    return _fit(opened, compilation, dataset, console or Console(quiet=True))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What stays the same throughout a training."""
+
+    run: Run
+    compilation: Compilation
+    dataset: Dataset
+    schedule: Schedule
+    knobs: Knobs
+    evidence: Mapping[str, Evidence]
+    always: frozenset[str]
+
+    @property
+    def samples(self) -> int:
+        samples = self.compilation.graph.spec.objective.samples
+        assert samples is not None
+        return samples
+
+
+def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console) -> Run:
+    spec, manifest = compilation.graph.spec, run.manifest
+    fabric = Fabric(accelerator="auto", devices=1)
+    torch.manual_seed(spec.training.seeds.init)
+    bare = new_model(compilation)
+    model, optimiser = fabric.setup(bare, torch.optim.Adam(bare.parameters(), lr=spec.training.learning_rate))
+    checkpoint = run.checkpoint()
+    if checkpoint:
+        bare.load_state_dict({name: value.to(fabric.device) for name, value in checkpoint.model.items()})
+        runs.restore_optimiser(optimiser.optimizer, checkpoint.optimiser)
+    first = checkpoint.epoch if checkpoint else 0
+    run.cut_metrics(first)
+    fit = _prepare(run, compilation, dataset, bare, manifest["objective"])
+    _announce(console, run, dataset, manifest, first)
+    with _events(run, first) as events, _progress(console, spec.training.epochs, first) as advance:
+        for epoch in range(first, spec.training.epochs):
+            started = time.perf_counter()
+            values = _epoch(fit, fabric, model, optimiser, epoch) | _validate(fit, bare, epoch)
+            run.append_metrics({"epoch": epoch + 1, **values, "seconds": round(time.perf_counter() - started, 3)})
+            state = runs.optimiser_tensors(optimiser.optimizer)
+            run.save(Checkpoint(epoch + 1, (epoch + 1) * fit.schedule.steps, bare.state_dict(), state))
+            for name, value in values.items():
+                events.add_scalar(name, value, epoch + 1)
+            advance(values)
+    return run
+
+
+def _epoch(fit: _Fit, fabric: Fabric, model: Any, optimiser: Any, epoch: int) -> dict[str, float]:
+    """One pass. Returns the mean of every term over the rows that have it."""
+    model.train()
+    means = _Means()
+    for batch in fit.schedule.epoch(epoch):
+        blocks = _blocks(fit, batch, model.module, fabric.device)
+        torch.manual_seed(_seed(fit, DROPOUT, batch.step))
+        bound, parts = model(blocks, fit.knobs)
+        loss = -bound.mean()
+        if not loss.isfinite():
+            raise _not_finite(batch, bound, parts)
+        optimiser.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimiser.step()
+        means.add({"bound": bound.detach(), **parts})
+    return means.values()
+
+
+def _blocks(fit: _Fit, batch: Batch, model: Model, device: torch.device) -> list[Block]:
+    """The labelled rows with their labels, then the others without; each with its rows of the batch's noise."""
+    generator = torch.Generator(device).manual_seed(_seed(fit, NOISE, batch.step))
+    split = len(batch.labelled)
+    noise = model.noise(fit.samples, split + len(batch.unlabelled), generator)
+    parts = ((batch.labelled, slice(None, split), fit.evidence), (batch.unlabelled, slice(split, None), _unlabelled(fit)))
+    return [
+        Block(_rows(evidence, torch.from_numpy(rows).to(device)), {name: value[:, own] for name, value in noise.items()})
+        for rows, own, evidence in parts
+        if len(rows)
+    ]
+
+
+def _unlabelled(fit: _Fit) -> dict[str, Evidence]:
+    return {name: evidence for name, evidence in fit.evidence.items() if name in fit.always}
+
+
+def _rows(evidence: Mapping[str, Evidence], rows: Tensor) -> dict[str, Evidence]:
+    return {
+        name: Evidence(value[rows], known[rows] if known is not None else None) for name, (value, known) in evidence.items()
+    }
+
+
+def _prepare(run: Run, compilation: Compilation, dataset: Dataset, model: Model, objective: Mapping[str, Any]) -> _Fit:
+    spec = compilation.graph.spec
+    labelled = set(dataset.labelled)
+    unlabelled = tuple(row for row in range(dataset.rows) if row not in labelled)
+    return _Fit(
+        run=run,
+        compilation=compilation,
+        dataset=dataset,
+        schedule=Schedule(
+            dataset.labelled,
+            unlabelled,
+            spec.training.batch_size,
+            objective["supervision_rate"],
+            spec.training.seeds.order,
+        ),
+        knobs=model.knobs(objective["alpha"], objective["beta"]),
+        evidence=_labelled_evidence(dataset, model),
+        always=frozenset(name for name, variable in model.variables.items() if not variable.inferred),
+    )
+
+
+def _labelled_evidence(dataset: Dataset, model: Model) -> dict[str, Evidence]:
+    """The whole table in the model's form; a label that every labelled row has needs no mask in their block."""
+    device = next(model.parameters()).device
+    evidence = model.evidence({name: value.to(device) for name, value in dataset.train.items()})
+    complete = {name for name, count in dataset.revealed.items() if count == len(dataset.labelled)}
+    return {name: Evidence(found.value) if name in complete else found for name, found in evidence.items()}
+
+
+def _validate(fit: _Fit, model: Model, epoch: int) -> dict[str, float]:
+    """The scores on the validation rows, if the spec sets some aside."""
+    if not fit.dataset.validation:
+        return {}
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(_seed(fit, VALIDATION, epoch))
+    predicted = predict(model, fit.dataset.validation, "q", fit.samples, generator)
+    scores = errors(model, predicted.means, fit.dataset.validation)
+    return {f"validation.{score.kind}.{name}": score.value for name, score in scores.items()}
+
+
+def _manifest(compilation: Compilation, dataset: Dataset, folder: Path | None) -> dict[str, Any]:
+    spec = compilation.graph.spec
+    labelled, rows = len(dataset.labelled), dataset.rows
+    seeds = spec.training.seeds
+    return {
+        "model": spec.model,
+        "versions": {name: version(name) for name in ("graphvae", "torch", "lightning-fabric", "numpy", "safetensors")}
+        | {"python": platform.python_version()},
+        "machine": {"platform": platform.platform(), "device": "cuda" if torch.cuda.is_available() else "cpu"},
+        "threads": torch.get_num_threads(),
+        "seeds": {"init": seeds.init, "order": seeds.order, "noise": seeds.noise}
+        | {"labels": [draw.seed for draw in spec.data.labels] if spec.data else []},
+        "objective": {
+            "alpha": _alpha(spec.objective, rows, labelled),
+            "beta": spec.objective.beta,
+            "supervision_rate": supervision_rate(spec.objective, labelled, rows - labelled),
+            "samples": spec.objective.samples,
+        },
+        "data": {"sha256": dataset.fingerprint, "folder": str(folder.resolve()) if folder else None, "rows": rows},
+        "labels": {"revealed": dict(dataset.revealed), "rows": list(dataset.labelled)},
+        "command": sys.argv,
+    }
+
+
+def _alpha(objective: Objective, rows: int, labelled: int) -> float | dict[str, float]:
+    """`auto` is a tenth of the rows per labelled row (Kingma et al. 2014)."""
+    if objective.alpha == "auto":
+        return 0.1 * rows / labelled if labelled else 0.0
+    return objective.alpha if isinstance(objective.alpha, dict) else float(objective.alpha)
+
+
+def _seed(fit: _Fit, stream: int, step: int) -> int:
+    noise = fit.compilation.graph.spec.training.seeds.noise
+    return int(np.random.SeedSequence([noise, stream, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _not_finite(batch: Batch, bound: Tensor, parts: Mapping[str, Tensor]) -> RunError:
+    """Which term of which variable left the real numbers, and in which rows."""
+    rows = np.concatenate([batch.labelled, batch.unlabelled])
+    bad = ~bound.isfinite().cpu()
+    found = [name for name, value in parts.items() if _left(name, value.cpu()[bad])]
+    named = ", ".join(found) or "its gradient"
+    message = f"the objective left the real numbers at step {batch.step}: {named}, in rows {rows[bad.numpy()][:5].tolist()}"
+    hint = "the last checkpoint is kept; a smaller training.learning_rate, or normalisation in the network, may help"
+    return RunError.of("GV402", message, hint=hint)
+
+
+def _left(name: str, part: Tensor) -> bool:
+    """Whether a term is not finite in some row. The term of a label is NaN by design in rows that do not have it."""
+    outside = part.isinf() if name.startswith("label.") else ~part.isfinite()
+    return bool(outside.any())
+
+
+class _Means:
+    """Running means of the terms over rows; a row without a term (NaN) does not count for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, parts: Mapping[str, Tensor]) -> None:
+        for name, value in parts.items():
+            present = ~value.isnan()
+            self.sums[name] = self.sums.get(name, 0.0) + float(value[present].double().sum())
+            self.counts[name] = self.counts.get(name, 0) + int(present.sum())
+
+    def values(self) -> dict[str, float]:
+        return {name: total / self.counts[name] for name, total in self.sums.items() if self.counts[name]}
+
+
+def _announce(console: Console, run: Run, dataset: Dataset, manifest: Mapping[str, Any], first: int) -> None:
+    objective = manifest["objective"]
+    console.print(f"run {run.folder}" + (f", resumed after epoch {first}" if first else ""), highlight=False)
+    for line in dataset.budget():
+        console.print(f"  {line}", highlight=False)
+    alpha = objective["alpha"]
+    shown = f"{alpha:g}" if isinstance(alpha, float) else alpha
+    rate, samples = objective["supervision_rate"], objective["samples"]
+    console.print(f"  alpha {shown}, supervision rate {rate:.3g}, {samples} sample(s) a row", highlight=False)
+
+
+@contextmanager
+def _events(run: Run, first: int) -> Iterator[SummaryWriter]:
+    writer = SummaryWriter(str(run.folder / "events"), purge_step=first + 1 if first else None)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+@contextmanager
+def _progress(console: Console, epochs: int, first: int) -> Iterator[Any]:
+    """A bar, and under it the terms of the last epoch by name."""
+    bar = Progress(TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    task = bar.add_task("", total=epochs, completed=first)
+    with Live(bar, console=console) as live:
+
+        def advance(values: Mapping[str, float]) -> None:
+            terms = Table.grid(padding=(0, 2))
+            for name, value in values.items():
+                terms.add_row(f"  {name}", f"{value:.4g}")
+            bar.advance(task)
+            live.update(Group(bar, terms))
+
+        yield advance

@@ -1,0 +1,65 @@
+"""digits: Eight-by-eight digits that come with scikit-learn, fifty of them named.
+
+Compiled by graphvae from digits.yaml.
+"""
+
+import torch
+from torch import nn
+
+from graphvae.runtime import Bernoulli, Categorical, Draws, Mlp, Model, Normal, Variable, positive
+
+
+class Encoder(nn.Module):
+    """q(digit, style | image)"""
+
+    def __init__(self):
+        super().__init__()
+        self.digit = Mlp({"image": (1, 8, 8)}, hidden=[256], heads={"logits": (10,)})
+        self.style = Mlp(
+            {"image": (1, 8, 8), "digit": (10,)}, hidden=[256], heads={"loc": (8,), "scale": (8,)}
+        )
+
+    def forward(self, evidence, noise, knobs):
+        draw = Draws(evidence, noise, knobs)
+        image = draw.given("image")
+
+        logits = self.digit(image=image)
+        digit = draw.enumerate("digit", Categorical(logits), axis=0)  # digits.yaml:13
+
+        loc, scale = self.style(image=image, digit=digit)
+        draw.sample("style", Normal(loc, positive(scale)))  # digits.yaml:14
+
+        return draw.made
+
+
+class Decoder(nn.Module):
+    """p(digit, style, image)"""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("digit_logits", torch.zeros(10), persistent=False)
+        self.image = Mlp({"digit": (10,), "style": (8,)}, hidden=[256], heads={"logits": (1, 8, 8)})
+
+    def forward(self, evidence, noise, knobs):
+        draw = Draws(evidence, noise, knobs)
+        digit = draw.sample("digit", Categorical(self.digit_logits))  # digits.yaml:5
+        style = draw.sample("style", Normal(0.0, 1.0))  # digits.yaml:6
+
+        logits = self.image(digit=digit, style=style)
+        draw.sample("image", Bernoulli(logits, event=3))  # digits.yaml:10
+
+        return draw.made
+
+
+class Digits(Model):
+    """p(digit, style, image), trained through q(digit, style | image)"""
+
+    variables = {
+        "digit": Variable("supervised", Categorical, (10,), enumerated=True),
+        "style": Variable("latent", Normal, (8,)),
+        "image": Variable("observed", Bernoulli, (1, 8, 8), soft=True),
+    }
+    label_term = "log_mean"
+
+    def __init__(self):
+        super().__init__(Encoder(), Decoder())

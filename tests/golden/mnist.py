@@ -1,0 +1,69 @@
+"""mnist: Which digit it is, named on a hundred images, and how it is written.
+
+Compiled by graphvae from mnist.yaml.
+"""
+
+import torch
+from torch import nn
+
+from graphvae.runtime import Bernoulli, Categorical, Draws, Mlp, Model, Normal, Variable, positive
+
+
+class Encoder(nn.Module):
+    """q(digit, style | image)"""
+
+    def __init__(self):
+        super().__init__()
+        self.digit = Mlp({"image": (1, 28, 28)}, hidden=[500, 500], heads={"logits": (10,)})
+        self.style = Mlp(
+            {"image": (1, 28, 28), "digit": (10,)},
+            hidden=[500, 500],
+            heads={"loc": (50,), "scale": (50,)},
+        )
+
+    def forward(self, evidence, noise, knobs):
+        draw = Draws(evidence, noise, knobs)
+        image = draw.given("image")
+
+        logits = self.digit(image=image)
+        digit = draw.enumerate("digit", Categorical(logits), axis=0)  # mnist.yaml:13
+
+        loc, scale = self.style(image=image, digit=digit)
+        draw.sample("style", Normal(loc, positive(scale)))  # mnist.yaml:14
+
+        return draw.made
+
+
+class Decoder(nn.Module):
+    """p(digit, style, image)"""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("digit_logits", torch.zeros(10), persistent=False)
+        self.image = Mlp(
+            {"digit": (10,), "style": (50,)}, hidden=[500, 500], heads={"logits": (1, 28, 28)}
+        )
+
+    def forward(self, evidence, noise, knobs):
+        draw = Draws(evidence, noise, knobs)
+        digit = draw.sample("digit", Categorical(self.digit_logits))  # mnist.yaml:5
+        style = draw.sample("style", Normal(0.0, 1.0))  # mnist.yaml:6
+
+        logits = self.image(digit=digit, style=style)
+        draw.sample("image", Bernoulli(logits, event=3))  # mnist.yaml:10
+
+        return draw.made
+
+
+class Mnist(Model):
+    """p(digit, style, image), trained through q(digit, style | image)"""
+
+    variables = {
+        "digit": Variable("supervised", Categorical, (10,), enumerated=True),
+        "style": Variable("latent", Normal, (50,)),
+        "image": Variable("observed", Bernoulli, (1, 28, 28), soft=True),
+    }
+    label_term = "log_mean"
+
+    def __init__(self):
+        super().__init__(Encoder(), Decoder())

@@ -1,0 +1,71 @@
+"""A folder of specs with one mistake each, and beside each the whole of the message that it gets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from graphvae.compiler.errors import CODES, Diagnostic, SpecError
+from graphvae.compiler.pipeline import check
+
+FOLDER = Path(__file__).parent / "bad_specs"
+CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+PACKAGE = Path(__file__).parent.parent / "graphvae"
+SPEC_CODES = {code for code in CODES if code < "GV3"} | {"GV305"}
+
+
+def found(name: str) -> list[Diagnostic]:
+    """The errors of a case, or else its warnings, with the file as its bare name."""
+    try:
+        return check(f"{name}.yaml")
+    except SpecError as error:
+        return list(error.diagnostics)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FOLDER)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_message(name: str, request: pytest.FixtureRequest) -> None:
+    text = "\n".join(map(str, found(name))) + "\n"
+    path = FOLDER / f"{name}.txt"
+    if request.config.getoption("--bless"):
+        path.write_text(text, encoding="utf-8", newline="\n")
+    assert text == path.read_text(encoding="utf-8"), f"{path} differs: pytest --bless rewrites it"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_says_something_in_plain_words(name: str) -> None:
+    diagnostics = found(name)
+    assert diagnostics
+    assert all(finding.code in CODES for finding in diagnostics)
+    assert {finding.severity for finding in diagnostics} == {"warning" if name.startswith("lint_") else "error"}
+    text = "\n".join(map(str, diagnostics))
+    assert not re.search(r"pydantic|dict_type|\[key\]|Input should|NoneType|Map\(|Seq\(|Literal|tagged-union|object at", text)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_points_into_the_file(name: str) -> None:
+    lines = re.split(r"\r\n|\n", (FOLDER / f"{name}.yaml").read_text("utf-8", errors="replace").removeprefix("\ufeff"))
+    for span in (finding.span for finding in found(name)):
+        if span and "\ufffd" not in span.text:
+            assert span.text == lines[span.line - 1]
+            assert (span.line, span.column) <= (span.end_line, span.end_column)
+
+
+def test_every_code_of_a_spec_has_a_case() -> None:
+    assert {finding.code for name in CASES for finding in found(name)} == SPEC_CODES
+
+
+def test_every_case_has_its_text_and_the_other_way_round() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.txt")) == CASES
+
+
+def test_the_codes_in_the_source_are_those_in_the_table() -> None:
+    table = PACKAGE / "compiler" / "errors.py"
+    sources = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path != table]
+    assert {code for source in sources for code in re.findall(r"GV\d{3}", source)} == set(CODES)

@@ -1,0 +1,213 @@
+"""The pictures of p and q: what is drawn is the graph, and every file is whole, well-formed and the same on every run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from graphvae.compiler.errors import FlagError, SpecError
+from graphvae.compiler.graph import ModelGraph
+from graphvae.compiler.pipeline import compile_file
+from graphvae.diagrams.dot import to_dot
+from graphvae.diagrams.render import render
+
+ROOT = Path(__file__).parent.parent
+SPECS = sorted([*ROOT.glob("specs/*.yaml"), *ROOT.glob("tests/specs/*.yaml")])
+DIGITS = ROOT / "specs" / "digits.yaml"
+
+every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.stem)
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="there is no system dot to draw with")
+
+
+@pytest.fixture(params=[pytest.param("system", marks=needs_dot), "wheel"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn; the wheel's draws where the system's is hidden."""
+    if request.param == "wheel":
+        request.getfixturevalue("no_dot")
+    return str(request.param)
+
+
+@pytest.fixture
+def no_dot(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+
+
+@pytest.fixture
+def broken_dot(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path_factory.mktemp("broken") / "dot"
+    program.write_text("#!/bin/sh\necho 'no such plugin' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+@every_spec
+def test_dot_is_golden(spec: Path, golden: Callable[[str, str], None]) -> None:
+    golden(f"{spec.stem}.dot", to_dot(compile_file(spec).graph))
+
+
+@every_spec
+def test_drawn_edges_are_the_edges_of_the_graph(spec: Path) -> None:
+    graph = compile_file(spec).graph
+    assert drawn_edges(to_dot(graph)) == {
+        (side.name, parent, child, {"p": "solid", "q": "dashed"}[side.name])
+        for side in (graph.p, graph.q)
+        for parent, child in side.graph.edges
+    }
+
+
+@every_spec
+def test_drawn_nodes_are_the_variables_that_take_part(spec: Path) -> None:
+    graph = compile_file(spec).graph
+    assert drawn_nodes(to_dot(graph)) == taking_part(graph)
+
+
+@every_spec
+def test_panels_agree_on_the_order_of_their_variables(spec: Path, tmp_path: Path, no_dot: None) -> None:
+    picture = tmp_path / "model.svg"
+    render(spec, picture)
+    place = places(picture)
+    shared = {name for side, name in place if side == "p"} & {name for side, name in place if side == "q"}
+    assert {name: place["p", name][1] for name in shared} == {name: place["q", name][1] for name in shared}
+    left_to_right = [sorted(shared, key=lambda name: place[side, name][::-1]) for side in "pq"]
+    assert left_to_right[0] == left_to_right[1]
+
+
+@every_spec
+def test_svg_is_well_formed_and_names_every_variable(spec: Path, tmp_path: Path, engine: str) -> None:
+    picture = tmp_path / "model.svg"
+    render(spec, picture)
+    texts = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("}text")]
+    shown = [name for _, name in taking_part(compile_file(spec).graph)]
+    assert sorted(text for text in texts if text and text[0] != "(") == sorted(shown)
+    assert [text[:5] for text in texts if text and text[0] == "("] == ["(a) p", "(b) q"]
+
+
+def test_png_is_a_png_for_print(tmp_path: Path, engine: str) -> None:
+    picture = tmp_path / "model.PNG"
+    render(DIGITS, picture)
+    content = picture.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(content[16:20]) > 1200, "two panels at 300 dots per inch are wider than four inches"
+
+
+@needs_dot
+def test_pdf_is_a_pdf_without_a_date(tmp_path: Path) -> None:
+    picture = tmp_path / "model.pdf"
+    render(DIGITS, picture)
+    content = picture.read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert set(re.findall(rb"/CreationDate \(D:(\d+)", content)) <= {b"19700101000000"}
+
+
+def test_pdf_without_dot_says_what_is_missing(tmp_path: Path, no_dot: None) -> None:
+    with pytest.raises(FlagError, match=r"GV501.*needs Graphviz(?s:.*)\.svg, a \.png or a \.dot"):
+        render(DIGITS, tmp_path / "model.pdf")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "dot"])
+def test_two_runs_give_the_same_bytes(suffix: str, tmp_path: Path, engine: str) -> None:
+    pictures = [tmp_path / f"{run}.{suffix}" for run in ("first", "second")]
+    for picture in pictures:
+        render(DIGITS, picture)
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+    assert sorted(tmp_path.iterdir()) == pictures, "nothing else is left behind"
+
+
+def test_settings_lie_over_the_spec(tmp_path: Path) -> None:
+    render(DIGITS, tmp_path / "model.dot", ["model=renamed"])
+    assert (tmp_path / "model.dot").read_text().startswith("digraph renamed {")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("model.gif", r"not known by its suffix\n  end it in one of: \.svg, \.png, \.pdf, \.dot"),
+        ("model", "not known by its suffix"),
+        ("missing/model.svg", r"cannot write(?s:.*)there is no folder"),
+        ("file/model.svg", r"cannot write(?s:.*)there is no folder"),
+        ("folder.svg", "cannot write"),
+    ],
+)
+def test_bad_outputs_are_flag_errors(output: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(FlagError, match=rf"GV501(?s:.*){message}"):
+        render(DIGITS, tmp_path / output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.svg"]
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write to any file")
+def test_a_file_that_may_not_be_written_stays(tmp_path: Path) -> None:
+    picture = tmp_path / "model.svg"
+    picture.write_text("keep")
+    picture.chmod(0o444)
+    with pytest.raises(FlagError, match="cannot write"):
+        render(DIGITS, picture)
+    assert picture.read_text() == "keep"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the broken engine is a shell script")
+def test_a_failing_engine_leaves_the_old_picture(tmp_path: Path, broken_dot: None) -> None:
+    picture = tmp_path / "model.svg"
+    picture.write_text("keep")
+    with pytest.raises(FlagError, match=r"GV501.*cannot draw a svg file: no such plugin"):
+        render(DIGITS, picture)
+    assert picture.read_text() == "keep"
+
+
+def test_a_broken_spec_draws_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SpecError):
+        render(tmp_path / "missing.yaml", tmp_path / "model.svg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rendering_loads_no_torch(tmp_path: Path) -> None:
+    script = "import sys, graphvae; graphvae.render(sys.argv[1], sys.argv[2]); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script, DIGITS, tmp_path / "model.svg"], check=True)
+
+
+def drawn_edges(dot: str) -> set[tuple[str, str, str, str]]:
+    """Every arrow that is seen, as (side, tail, head, style)."""
+    edges = re.findall(r'"([pq])\.(\S+)" -> "([pq])\.(\S+)" \[(.*)\]', dot)
+    assert len(edges) == dot.count("->"), "every edge is understood"
+    seen = set()
+    for side, upper, other_side, lower, attributes in edges:
+        assert side == other_side, "no edge runs between the panels"
+        style = re.search(r"style=(\w+)", attributes)
+        if style and style[1] != "invis":
+            ends = (lower, upper) if "dir=back" in attributes else (upper, lower)
+            seen.add((side, *ends, style[1]))
+    return seen
+
+
+def drawn_nodes(dot: str) -> set[tuple[str, str]]:
+    """Every variable that is seen, as (side, name)."""
+    nodes = re.findall(r'^\t\t"([pq])\.(\S+)" \[label=(.*)\]$', dot, re.MULTILINE)
+    return {(side, name) for side, name, attributes in nodes if "style=invis" not in attributes}
+
+
+def taking_part(graph: ModelGraph) -> set[tuple[str, str]]:
+    """What a side defines, and what it conditions on."""
+    sides = (graph.p, graph.q)
+    defined = {(side.name, name) for side in sides for name in side.conditionals}
+    return defined | {(side.name, parent) for side in sides for parent, _ in side.graph.edges}
+
+
+def places(picture: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Where each variable's name stands in an SVG, by side and name."""
+    found = {}
+    for group in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}g"):
+        text = group.find("{*}text")
+        if group.get("class") == "node" and text is not None:
+            side, _, name = (group.findtext("{*}title") or "").partition(".")
+            found[side, name] = (float(text.get("x", "")), float(text.get("y", "")))
+    return found

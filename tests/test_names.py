@@ -1,0 +1,119 @@
+"""Names: whatever a person calls a variable, the emitted code has a name for it and runs."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import unicodedata
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
+from graphvae.compiler.pipeline import compile_text
+from graphvae.runtime import Model, load
+
+NASTY = [
+    *("class", "forward", "training", "self", "draw", "torch", "nn", "super", "evidence", "noise", "knobs", "positive"),
+    *("loc", "scale", "logits", "probs", "value", "bias", "heads", "first", "body", "parents", "variables", "label_term"),
+    *("Encoder", "Decoder", "Model", "Mlp", "Draws", "Variable", "Normal", "Categorical", "Bernoulli", "None", "True", "match"),
+    *("x", "x_2", "loc_2", "x_loc", "x_logits", "encoder", "decoder", "parameters", "modules", "state_dict", "T_destination"),
+    *(
+        "\N{LATIN SMALL LIGATURE FI}",
+        "fi",
+        "\N{FULLWIDTH LATIN CAPITAL LETTER K}",
+        "K",
+        "\N{LATIN SMALL LIGATURE IJ}",
+        "größe",
+        "数字",
+        "init__",
+    ),
+    *("print", "type", "math", "functional", "graphvae", "weight_x", "weight", "in_features", "run", "sample", "forward_2"),
+]
+MODELS = [
+    "normal",
+    "categorical",
+    "model",
+    "encoder",
+    "Draws",
+    "variable",
+    "x__",
+    "nn",
+    "Torch",
+    "term",
+    "x",
+    "\N{KELVIN SIGN}",
+]
+
+
+@given(st.lists(st.text(min_size=1), max_size=8), st.lists(st.text(min_size=1), max_size=4))
+def test_names_are_identifiers_unique_and_repeatable(asked: list[str], reserved: list[str]) -> None:
+    names, again = Namespace(reserved), Namespace(reserved)
+    made = [names.create_name(name) for name in asked]
+    assert all(name.isidentifier() and not keyword.iskeyword(name) for name in made)
+    assert all(name == unicodedata.normalize("NFKC", name) for name in made), "Python compares names in this form"
+    assert len(set(made)) == len(made)
+    assert not set(made) & set(reserved)
+    assert not any(name.startswith("_") for name in made)
+    assert made == [again.create_name(name) for name in asked]
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_]*", fullmatch=True).filter(lambda name: not keyword.iskeyword(name)))
+def test_a_plain_name_stays_as_it_is(name: str) -> None:
+    assert Namespace().create_name(name) == name
+
+
+def test_module_attributes_are_those_of_torch() -> None:
+    assert {name for name in dir(nn.Module()) if not name.startswith("_")} == MODULE_ATTRIBUTES
+
+
+def test_locals_are_what_an_emitted_forward_uses() -> None:
+    assert {"self", "draw", "evidence", "noise", "knobs"} <= set(LOCALS)
+    assert not set(LOCALS) & (set(dir(builtins)) - {"super"})
+
+
+def test_nasty_variables_compile_to_code_that_runs() -> None:
+    model = _model("nasty", NASTY)
+    rows = 4
+    _runs(model, {"seen": torch.randn(rows, 2), NASTY[0]: torch.tensor([0, 1, -1, 2])})
+    assert set(NASTY) <= set(model.variables)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_model_name_makes_a_class_that_runs(name: str) -> None:
+    model = _model(name, ["digit", "style"])
+    _runs(model, {"seen": torch.randn(3, 2), "digit": torch.tensor([0, -1, 2])})
+
+
+def _model(name: str, variables: list[str]) -> Model:
+    """A label that depends on the data, and a chain of latent variables: each depends on the one before it."""
+    label, *latents = variables
+    lines = [f"model: {name}", "variables:", "  seen: {distribution: normal, size: 2, role: observed}"]
+    lines += [f'  "{label}": {{distribution: categorical, categories: 3, role: supervised}}']
+    lines += [f'  "{latent}": {{distribution: normal}}' for latent in latents]
+    for side, parents in (("p", variables), ("q", ["seen", label])):
+        lines += [f"{side}:"]
+        if side == "p":
+            lines += [f"  seen: {{parents: {_quoted(parents)}, network: {{hidden: [4]}}}}"]
+        else:
+            lines += [f'  "{label}": {{parents: [seen], network: {{hidden: [4]}}}}']
+            for parent, latent in zip([label, *latents], latents, strict=False):
+                lines += [f'  "{latent}": {{parents: [seen, "{parent}"], network: {{hidden: [4]}}}}']
+    compilation = compile_text("\n".join(lines), "nasty.yaml")
+    compilation.plan.check()
+    return load(compilation.code, name)()
+
+
+def _quoted(names: list[str]) -> str:
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+def _runs(model: Model, data: dict[str, torch.Tensor]) -> None:
+    bound = model.objective(data, samples=2)
+    bound.sum().backward()
+    assert bound.isfinite().all()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(value.isfinite().all() for value in model.sample(rows=2).values())
