@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+collect_ignore_glob = ["golden/*"]  # the code there is run by test_golden, and holds no doctest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

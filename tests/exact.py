@@ -138,7 +138,9 @@ def table_model(
     p: Factors, q: Factors, labels: str = "", enumerated: str = "", label_term: str = "log_mean", observed: str = "x"
 ) -> Model:
     """A model by hand. `labels` and `enumerated` are names separated by blanks; what q does not infer is observed."""
-    roles = {name: "supervised" if name in labels.split() else "latent" for name in q} | dict.fromkeys(observed.split(), "observed")
+    roles = {name: "supervised" if name in labels.split() else "latent" for name in q} | dict.fromkeys(
+        observed.split(), "observed"
+    )
     variables = {
         name: Variable(roles[name], Categorical, (p[name].table.shape[-1],), enumerated=name in enumerated.split())
         for name in p
@@ -168,7 +170,7 @@ def fill(model: Model, p: Factors, q: Factors) -> Model:
 def set_table(network: Mlp, parents: Sequence[str], logits: Tensor) -> None:
     """Make a perceptron the table [parent values..., head] of one-hot parents.
 
-    Without a hidden layer (and with one parent) it is linear; else a hidden unit fires where all parents have its cell's values.
+    Without a hidden layer (and with one parent) it is linear; else one hidden unit fires for each cell.
     """
     if not len(network.body):
         network.first.get_parameter(f"weight_{parents[0]}").copy_(logits.T)
@@ -213,7 +215,7 @@ def forced(values: Tensor, size: int) -> Tensor:
 
 
 def all_draws(model: Model, q: Factors, drawn: Sequence[str], known: Mapping[str, int], samples: int) -> tuple[Block, Tensor]:
-    """A block with a row for every way that q can draw its samples, and the probability of each: an expectation is their sum."""
+    """A block with a row for every way that q can draw its samples, and the probability of each."""
     sizes = {name: q[name].table.shape[-1] for name in drawn}
     values = every_tuple(sizes, samples)
     rows = len(next(iter(values.values()))[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,7 @@ from graphvae.runtime import Block, Knobs, Model, load
 ROWS, SAMPLES = 5, 2
 
 
-@pytest.fixture(autouse=True)
-def double() -> Iterator[None]:
-    """Double precision throughout, so that agreement means the same formula."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(default)
+pytestmark = pytest.mark.usefixtures("float64")  # so that agreement means the same formula
 
 
 @pytest.mark.parametrize("label_term", ["log_mean", "mean_log"])

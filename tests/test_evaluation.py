@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from test_training import TWINS
 
 from graphvae.compiler.errors import RunError
 from graphvae.compiler.pipeline import compile_file
@@ -15,7 +16,6 @@ from graphvae.lab.models import new_model
 from graphvae.lab.runs import Run
 from graphvae.lab.scores import errors, predict
 from graphvae.lab.training import train
-from test_training import TWINS
 
 
 @pytest.fixture(scope="module")

@@ -56,9 +56,7 @@ def test_draws_add_up() -> None:
     assert 50 <= both["digit"].sum() <= 70
 
 
-@pytest.mark.parametrize(
-    "asked", [draw(rows=501), draw(rows=490, balanced=True), draw(("digit",), rows_per={"digit": 200})]
-)
+@pytest.mark.parametrize("asked", [draw(rows=501), draw(rows=490, balanced=True), draw(("digit",), rows_per={"digit": 200})])
 def test_more_rows_than_there_are_is_an_error(asked: LabelDraw) -> None:
     with pytest.raises(DataError, match="are asked for, and there are"):
         masks(asked)

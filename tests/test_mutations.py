@@ -17,13 +17,52 @@ from graphvae.compiler.pipeline import compile_text
 
 ROOT = Path(__file__).parent.parent
 TEXTS = [path.read_text("utf-8") for folder in ("specs", "tests/specs") for path in sorted((ROOT / folder).glob("*.yaml"))]
-SCALARS = [0, -1, 2, 7, 1e3, 0.5, 1e300, True, None, "", "learned", "auto", "a.b", "a.previous", "①", "größe", "🙂", "__class__"]
-FRAGMENTS = (
-    ["{", "}", "[", "]", ":", ": ", ",", "- ", "? ", "#", "%", "|", ">", "'", '"', "\\", "!x ", "&a ", "*a", "<<: ", "(", ")"]
-    + ["\n", "\r", "\r\n", "\t", " ", "  ", "\n---\n", "\x85", "\u2028", "\ufeff", "\x00", "\x1b", "\ud800", "\u200d", "\u0301"]
-    + ["010", "0x1F", "1e999", "-0", "9" * 25, ".nan", ".inf", "~", "''", "[]", "{}", "漢字", "🙂", "_source", "model_config"]
-    + ["x: {}", "p: {x: []}", "q: {}", "hidden: []", "shape: []", "size: 3", "categories: 2", "role: given", "self: 1"]
-)
+WORDS = ["", "learned", "auto", "a.b", "a.previous", "①", "größe", "🙂", "__class__", "self"]
+SCALARS = [0, -1, 2, 7, 1e3, 0.5, 1e300, True, None, *WORDS]
+MARKS = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ": ",
+    ",",
+    "- ",
+    "? ",
+    "#",
+    "%",
+    "|",
+    ">",
+    "'",
+    '"',
+    "\\",
+    "!x ",
+    "&a ",
+    "*a",
+    "<<: ",
+    "(",
+    ")",
+]
+SPACES = [
+    "\n",
+    "\r",
+    "\r\n",
+    "\t",
+    " ",
+    "  ",
+    "\n---\n",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    "\x00",
+    "\x1b",
+    "\ud800",
+    "\u200d",
+    "\u0301",
+]
+ODDITIES = ["010", "0x1F", "1e999", "-0", "9" * 25, ".nan", ".inf", "~", "''", "[]", "{}", "漢字", "_source", "model_config"]
+KEYS = ["x: {}", "p: {x: []}", "q: {}", "hidden: []", "shape: []", "size: 3", "categories: 2", "role: given", "self: 1"]
+FRAGMENTS = [*MARKS, *SPACES, *ODDITIES, *KEYS, *WORDS]
 
 
 @st.composite
@@ -99,7 +138,9 @@ def mutated_data(draw: st.DrawFn) -> str:
         if change == "value" or (change == "key" and isinstance(holder, list)):
             holder[key] = json.loads(json.dumps(fresh))
         elif change == "key":
-            holder[draw(st.sampled_from([*other, *map(str, SCALARS)]) if isinstance(other, dict) else st.just("x"))] = holder.pop(key)
+            holder[draw(st.sampled_from([*other, *map(str, SCALARS)]) if isinstance(other, dict) else st.just("x"))] = (
+                holder.pop(key)
+            )
         else:
             del holder[key]
     return json.dumps(data, ensure_ascii=False)

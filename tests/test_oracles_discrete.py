@@ -247,7 +247,9 @@ def test_evidence_and_prediction_by_enumeration(known: dict[str, int]) -> None:
             assert (evidence.value.item(), evidence.standard_error.item()) == (near(truth.log_evidence), 0.0)
             for by, answer in (("q", truth.q), ("importance", truth.p)):
                 found = model.predict(row(**known), by=by)
-                assert {name: value[0].tolist() for name, value in found.items()} == {n: near(v.tolist()) for n, v in answer.items()}
+                assert {name: value[0].tolist() for name, value in found.items()} == {
+                    n: near(v.tolist()) for n, v in answer.items()
+                }
                 weight = model.posterior(row(**known), by=by).weight
                 assert weight.flatten(0, -2).sum(0).tolist() == near([1.0])
 

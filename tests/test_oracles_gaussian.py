@@ -37,10 +37,11 @@ def near(value: object) -> object:
 
 
 def model_of(z: tuple[float, float], y: tuple[float, float, float], label_term: str = "log_mean") -> Model:
-    """q(z | x) = N(a x, s^2) and q(y | x, z) = N(b x + c z, t^2), from z = (a, s) and y = (b, c, t). A label's scale has a floor."""
+    """q(z | x) = N(a x, s^2) and q(y | x, z) = N(b x + c z, t^2), from z = (a, s) and y = (b, c, t)."""
     model = spec_model(SPEC % (repr(z[1]), label_term))
     set_linear(model.decoder.x, loc={"y": 1.0, "z": 1.0})
     set_linear(model.encoder.z, loc={"x": z[0]})
+    # A label's scale has a floor of 0.01.
     set_linear(model.encoder.y, loc={"x": y[0], "z": y[1]}, scale={"bias": unpositive(y[2], 0.01)})
     return model
 
@@ -63,7 +64,9 @@ def quadrature(model: Model, alpha: float = 0.0, **known: float) -> tuple[dict[s
     """The objective of one row with its samples replaced by the nodes of a quadrature: the limit of infinitely many."""
     unknown = [name for name in ("z", "y") if name not in known]
     noise, log_weight = gauss_hermite(80 if len(unknown) == 1 else 40, len(unknown))
-    block = Block(model.evidence(data(**known)), {name: nodes[:, None, None] for name, nodes in zip(unknown, noise, strict=True)})
+    block = Block(
+        model.evidence(data(**known)), {name: nodes[:, None, None] for name, nodes in zip(unknown, noise, strict=True)}
+    )
     _, terms = model.infer(block, model.knobs())
     terms, knobs = with_nodes(terms, log_weight, model.knobs(alpha=alpha))
     return terms, self_normalised(terms, knobs, model.label_term)
@@ -147,7 +150,7 @@ def test_o3_elbo_by_sampling() -> None:
 
 
 def gradients() -> dict[str, float]:
-    """d/dm of the parts of the objective at alpha 0, at m = the bias of q's mean of z: both label terms, the rest, and the sum."""
+    """d/dm at alpha 0 of both label terms, of the rest, and of the sum; m is the bias of q's mean of z."""
     found = {}
     for label_term in ("mean_log", "log_mean"):
         model = gaussian(label_term)
@@ -211,7 +214,7 @@ def test_o7_the_bound_of_the_exact_posterior_is_log_p() -> None:
 
 @pytest.mark.parametrize("known", [{}, {"y": Y}])
 def test_log_evidence_and_its_standard_error(known: dict[str, float]) -> None:
-    """Over many repetitions the error in units of the reported standard error is standard normal, up to a bias of 1 / samples."""
+    """Over many repetitions, the error in units of the reported standard error is standard normal."""
     model, rows, samples = wide(), 400, 2000
     repeated = {name: value.expand(rows) for name, value in data(**known).items()}
     evidence = model.log_evidence(repeated, samples, torch.Generator().manual_seed(5))

@@ -22,21 +22,25 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def test_o11_gamma_is_the_share_of_labelled_rows_in_a_batch() -> None:
-    """sum L + gamma sum L_sup = (N + gamma M) [(1 - rho) mean L + rho mean L_sup], and it is the mean over a batch of that share."""
+    """sum L + gamma sum L_sup = (N + gamma M) [(1 - rho) mean L + rho mean L_sup], the mean over such a batch."""
     unlabelled, labelled, gamma = 9, 3, 4
     rho = gamma * labelled / (unlabelled + gamma * labelled)
     assert rho == pytest.approx(0.5714285714, rel=0, abs=5e-11)
     made = gaussian.gaussian()
     generator = torch.Generator().manual_seed(0)
-    rows = {"x": torch.randn(unlabelled + labelled, generator=generator), "y": torch.randn(unlabelled + labelled, generator=generator)}
+    rows = {
+        "x": torch.randn(unlabelled + labelled, generator=generator),
+        "y": torch.randn(unlabelled + labelled, generator=generator),
+    }
     rows["y"][labelled:] = torch.nan
-    bound = made([made_block := made.block(rows, 5, generator)], made.knobs(alpha=2.0)).bound
+    block = made.block(rows, 5, generator)
+    bound = made([block], made.knobs(alpha=2.0)).bound
     supervised, free = bound.split([labelled, unlabelled])
     total = free.sum() + gamma * supervised.sum()
     mixture = (1 - rho) * free.mean() + rho * supervised.mean()
     torch.testing.assert_close(total, (unlabelled + gamma * labelled) * mixture, rtol=1e-14, atol=0)
     repeats = torch.cat([torch.arange(labelled).repeat(gamma), torch.arange(labelled, labelled + unlabelled)])
-    noise = {name: value[:, repeats] for name, value in made_block.noise.items()}
+    noise = {name: value[:, repeats] for name, value in block.noise.items()}
     batch = Block(made.evidence({name: value[repeats] for name, value in rows.items()}), noise)
     assert (~rows["y"][repeats].isnan()).double().mean().item() == pytest.approx(rho)
     torch.testing.assert_close(made([batch], made.knobs(alpha=2.0)).bound.mean(), mixture, rtol=1e-14, atol=0)
@@ -59,7 +63,10 @@ def test_o15_mean_log_below_log_mean_below_importance(enumerated: str, samples: 
         "b": random_factor(generator, "x a z", 50, 2, 3, 2),
     }
     made = table_model(p, q, labels="a b", enumerated=enumerated)
-    rows = {name: torch.tensor(generator.integers(low, high, 2000)) for name, low, high in (("x", 0, 50), ("a", -1, 2), ("b", -1, 2))}
+    rows = {
+        name: torch.tensor(generator.integers(low, high, 2000))
+        for name, low, high in (("x", 0, 50), ("a", -1, 2), ("b", -1, 2))
+    }
     terms = made.infer(made.block(rows, samples, torch.Generator().manual_seed(samples)), made.knobs())[1]
     lowest, middle = (self_normalised(terms, made.knobs(alpha=0.0), term).bound for term in ("mean_log", "log_mean"))
     highest = log_evidence(terms).value

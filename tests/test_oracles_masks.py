@@ -126,12 +126,20 @@ def test_labels_by_sampling_in_a_mixed_block(label_term: str, samples: int) -> N
         rows = [len(probability) for _, probability in pieces]
         a = torch.cat([torch.full((count,), value) for count, value in zip(rows, LABELS, strict=True)])
         noise = {
-            name: torch.cat([block.noise.get(name, torch.full((samples, count, 2), 0.5)) for (block, _), count in zip(pieces, rows, strict=True)], 1)
+            name: torch.cat(
+                [
+                    block.noise.get(name, torch.full((samples, count, 2), 0.5))
+                    for (block, _), count in zip(pieces, rows, strict=True)
+                ],
+                1,
+            )
             for name in "az"
         }
         table = {"x": torch.zeros(len(a)), "a": a, "b": torch.full_like(a, b)}
         parts = model([Block(model.evidence(table), noise)], model.knobs()).parts
-        found = (torch.cat([probability for _, probability in pieces]) * (parts["label.a"].nan_to_num() + parts["label.b"])).split(rows)
+        found = (
+            torch.cat([probability for _, probability in pieces]) * (parts["label.a"].nan_to_num() + parts["label.b"])
+        ).split(rows)
         for value, each in zip(LABELS, found, strict=True):
             if label_term == "mean_log" or samples == 1:
                 assert each.sum().item() == near(MEAN_LOGS[value, b])
@@ -164,7 +172,9 @@ def test_every_row_of_a_mixed_block_is_exact(label_term: str, alpha: dict[str, f
             parts = {f"label.{name}": labels.get(name, np.nan) for name in "ab"}
             parts |= {f"kl.{name}": value for name, value in truth.kls.items()}
             parts |= {f"reconstruction.{name}": value for name, value in truth.reconstructions.items()}
-            assert {name: found.parts[name][index].item() for name in parts} == pytest.approx(parts, rel=0, abs=1e-10, nan_ok=True)
+            assert {name: found.parts[name][index].item() for name in parts} == pytest.approx(
+                parts, rel=0, abs=1e-10, nan_ok=True
+            )
 
 
 @pytest.mark.parametrize("label_term", LABEL_TERMS)

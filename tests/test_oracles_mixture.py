@@ -1,4 +1,4 @@
-"""Labels of several kinds around continuous draws, compiled: the runtime by Gauss quadrature, the truth by the trapezoidal rule."""
+"""Labels of several kinds around continuous draws, compiled: by Gauss quadrature in the runtime, by other rules in numpy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,11 @@ def grid(low: float, high: float, count: int) -> tuple[np.ndarray, np.ndarray]:
 def mixture(label_term: str) -> Model:
     model = spec_model(MIXTURE % label_term)
     with torch.no_grad():
-        for network, head in ((model.decoder.z, {}), (model.decoder.size, {"z": 0.5}), (model.decoder.x, {"z": 1.0, "size": -0.4})):
+        for network, head in (
+            (model.decoder.z, {}),
+            (model.decoder.size, {"z": 0.5}),
+            (model.decoder.x, {"z": 1.0, "size": -0.4}),
+        ):
             set_linear(network, loc=head | {"bias": 0.1})
         set_linear(model.encoder.kind, first={"x": 0.5}, second={"bias": -0.3})
         set_linear(model.encoder.z, loc={"x": 0.4, "bias": 0.1})

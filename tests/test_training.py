@@ -109,7 +109,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, twins: Path) -> N
     moments = random.Random(0)
     folder, kills = tmp_path / "killed", 0
     while kills < 6:
-        start = ["--resume", str(folder)] if (folder / "manifest.json").exists() else [str(twins), "--run", str(folder), *settings]
+        start = (
+            ["--resume", str(folder)] if (folder / "manifest.json").exists() else [str(twins), "--run", str(folder), *settings]
+        )
         command = [sys.executable, "-m", "graphvae.cli", "train", *start]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
         _wait_for_epochs(folder, len(Run(folder).metrics()) + moments.randint(1, 8), process)

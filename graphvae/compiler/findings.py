@@ -30,7 +30,11 @@ BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
-_CLASSES = {"Conditional": "a list of parents, or a mapping", "LabelDraw": "a draw, such as {rows: 100}"}
+_CLASSES = {
+    "Conditional": "a list of parents, or a mapping",
+    "LabelDraw": "a mapping that says how many rows, such as {rows: 100}",
+    "Network": "a mapping, such as {hidden: [500]}",
+}
 _MISSING = {
     "Spec.model": "a spec begins with 'model: NAME'",
     "Spec.variables": "write which ones there are, as in variables: {image: {distribution: normal, role: observed}}",
@@ -42,6 +46,8 @@ _MISSING = {
     "Validation.labels": "write labels: true, as the admission that these labels are read",
 }
 _NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
+_ITEM = r"(?:[^\W\d_]\w*|[0-9]+)"
+_ITEMS = re.compile(f"{_ITEM}(, *{_ITEM})*")
 _SHOWN = 60  # characters of a text
 
 
@@ -117,8 +123,9 @@ def _diagnostic(details: ErrorDetails, place: _Place) -> Diagnostic:
         return Diagnostic("GV053", f"{place.subject} should be {words} {context[bound]:g}, and not {_shown(given)}", place.span)
     if kind in ("literal_error", "family"):
         return _word(given, context, place)
-    expected = context.get("what") or _CLASSES.get(context.get("class_name", "")) or KINDS[kind]
-    return Diagnostic("GV052", f"{place.subject} should be {expected}, and not {_shown(given)}", place.span, _mend(kind, given))
+    name = str(context.get("class_name", ""))
+    message = f"{place.subject} should be {context.get('what') or _CLASSES.get(name) or KINDS[kind]}, and not {_shown(given)}"
+    return Diagnostic("GV052", message, place.span, _mend(kind, name, given))
 
 
 def _nothing(subject: str, span: Span | None, hint: str) -> Diagnostic:
@@ -132,15 +139,17 @@ def _word(given: object, context: Mapping[str, Any], place: _Place) -> Diagnosti
     return Diagnostic("GV054", f"{_shown(given)} is not one of the {noun}", place.span, hint)
 
 
-def _mend(kind: str, given: object) -> str:
+def _mend(kind: str, name: str, given: object) -> str:
     """How to turn what stands there into what was expected, where that is plain."""
-    if kind in ("tuple_type", "model_type") and isinstance(given, str | int | float):
-        return f"write [{_clipped(str(given))}]" if kind == "tuple_type" or isinstance(given, str) else ""
+    if kind == "tuple_type" or name == "Conditional":
+        return f"write [{given}]" if _ITEMS.fullmatch(str(given)) else ""
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        return "put it in quotes"
     if kind == "bool_type" and isinstance(given, str) and given.lower() in ("yes", "no", "on", "off", "true", "false"):
-        return f"write {str(given.lower() in ('yes', 'on', 'true')).lower()}"
-    if kind in ("int_type", "int_from_float") and isinstance(given, float) and given.is_integer():
+        return f"write {_shown(given.lower() in ('yes', 'on', 'true'))}"
+    if kind in ("int_type", "int_from_float") and isinstance(given, float) and given.is_integer() and abs(given) < 1e18:
         return f"write {given:.0f}"
-    if kind in ("int_type", "int_from_float", "float_type") and isinstance(given, str) and _NUMBER.fullmatch(given):
+    if kind in ("int_type", "float_type") and isinstance(given, str) and _NUMBER.fullmatch(given):
         return f"write {given.replace('_', '')}, without quotes or underscores"
     return ""
 
@@ -150,8 +159,10 @@ def _shown(value: object) -> str:
         return "a mapping" if isinstance(value, Map) else "a list"
     if value is None or isinstance(value, bool):
         return "nothing" if value is None else str(value).lower()
-    return f"'{_clipped(value)}'" if isinstance(value, str) else str(value)
+    return f"'{_visible(value)}'" if isinstance(value, str) else str(value)
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+def _visible(text: str) -> str:
+    """A text that is not too long, in which a character that looks like a space or like nothing is seen."""
+    shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text[:_SHOWN])
+    return shown + "…" * (len(text) > _SHOWN)

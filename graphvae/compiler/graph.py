@@ -70,6 +70,17 @@ class Side:
     graph: nx.DiGraph[str]  # an edge runs from a parent to its child
     conditionals: Mapping[str, ConditionalNode]
 
+    @property
+    def conditioned(self) -> list[str]:
+        """What this side depends on and does not define, by name."""
+        return [name for name in sorted(self.graph) if name not in self.conditionals and any(self.graph.successors(name))]
+
+    @property
+    def factorisation(self) -> str:
+        """`q(digit, style | image)`: what is random on this side, given what it is conditioned on."""
+        random = [name for name, node in self.conditionals.items() if node.variable.family]
+        return f"{self.name}({', '.join(random)}{' | ' * bool(self.conditioned)}{', '.join(self.conditioned)})"
+
 
 @dataclass(frozen=True)
 class ModelGraph:

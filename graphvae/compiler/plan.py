@@ -184,7 +184,7 @@ def _check_side(side: SidePlan) -> None:
     heads: tuple[Value, ...] = ()
     for step in side.steps:
         if isinstance(step, Compute):
-            assert all(made[value.python] == value for value in step.inputs), step
+            assert all(made.get(value.python) == value for value in step.inputs), step
             assert step.network.parents == tuple((value.python, value.event) for value in step.inputs), step
             assert all(set(value.axes) <= set(output.axes) for value in step.inputs for output in step.outputs), step
             attributes.append(f"self.{step.network.attribute}")
@@ -218,28 +218,34 @@ def _is_read(value: Value, side: SidePlan) -> bool:
 def schedule(graph: ModelGraph) -> Plan:
     """Order a graph's conditionals into steps, and give every value its name and axes.
 
-    Cannot fail for a graph that `resolve` made.
+    The order of the keys in the text means nothing here. Cannot fail for a graph that `resolve` made.
     """
     names = Namespace([*LOCALS, *_classes(graph)])
-    python = {name: names.create_name(name) for name in graph.variables}
+    python = {name: names.create_name(name) for name in sorted(graph.variables)}
     temporaries = {row: names.create_name(row) for row in _parameter_names(graph)}
     class_name = Namespace([*_classes(graph), "torch", "nn"]).create_name(_camel(graph.spec.model))
     enumerated = tuple(n for n, node in graph.q.conditionals.items() if node.variable.family and not sampled(node))
     q_axes = _axes(graph, enumerated)
     scribe = _Scribe(graph, python, temporaries, enumerated)
-    q = SidePlan("q", _factorisation(graph.q, graph), tuple(scribe.steps(graph.q, q_axes)))
-    p = SidePlan("p", _factorisation(graph.p, graph), tuple(scribe.steps(graph.p, _p_axes(graph, q_axes))))
+    q = SidePlan("q", graph.q.factorisation, tuple(scribe.steps(graph.q, q_axes)))
+    p = SidePlan("p", graph.p.factorisation, tuple(scribe.steps(graph.p, _p_axes(graph, q_axes))))
     return Plan(
         model=graph.spec.model,
         class_name=class_name,
         description=graph.spec.description,
         span=graph.spec.key("model"),
-        variables=tuple(node for node in graph.variables.values() if node.family),
+        variables=tuple(_random(graph)),
         enumerated=enumerated,
         label_term=graph.spec.objective.label_term,
         q=q,
         p=p,
     )
+
+
+def _random(graph: ModelGraph) -> list[VariableNode]:
+    """What is given, then what p scores in its order: noise is drawn in this order, too."""
+    given = [graph.variables[name] for name in sorted(graph.named("given"))]
+    return given + [node.variable for node in graph.p.conditionals.values() if node.variable.family]
 
 
 def _classes(graph: ModelGraph) -> list[str]:
@@ -253,14 +259,6 @@ def _parameter_names(graph: ModelGraph) -> list[str]:
 
 def _camel(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-def _factorisation(side: Side, graph: ModelGraph) -> str:
-    """`q(digit, style | image)`: what is random on this side, given what is conditioned on."""
-    random = [name for name, node in side.conditionals.items() if node.variable.family]
-    inputs = [name for name in graph.variables if name in side.graph and name not in side.conditionals]
-    conditioned = [name for name in inputs if any(side.graph.successors(name))]
-    return f"{side.name}({', '.join(random)}{' | ' * bool(conditioned)}{', '.join(conditioned)})"
 
 
 def _axes(graph: ModelGraph, enumerated: tuple[str, ...]) -> dict[str, frozenset[str]]:
@@ -297,7 +295,7 @@ class _Scribe:
     def steps(self, side: Side, axes: Mapping[str, frozenset[str]]) -> list[Step]:
         values = {name: self.value(name, axes[name]) for name in axes}
         used = {parent for node in side.conditionals.values() for parent in node.parents}
-        inputs = [name for name in self.graph.variables if name in used and name not in side.conditionals]
+        inputs = sorted(used.difference(side.conditionals))
         steps: list[Step] = [Given(values[name], self.graph.variables[name].span) for name in inputs]
         attributes = Namespace(MODULE_ATTRIBUTES)
         for name, node in side.conditionals.items():

@@ -31,6 +31,7 @@ _REFUSED = re.compile("[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_ODD_INDENT = re.compile(r"^ *([^\S \t\r\n])", re.MULTILINE)
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _BEGINNING = "a spec begins with 'model: NAME'"
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
@@ -198,6 +199,9 @@ class _Reader:
     def compose(self) -> yaml.Node | None:
         if found := _REFUSED.search(self.text):
             raise _RefusalError("GV002", f"the character {_code_point(found[0])} is not allowed", *found.span(), "take it out")
+        if found := _ODD_INDENT.search(self.text):
+            message = f"the character {_code_point(found[1])} cannot indent"
+            raise _RefusalError("GV002", message, *found.span(1), "indent with spaces")
         composer = _Composer(self.text)
         try:
             node: yaml.Node | None = composer.get_single_node()
@@ -264,7 +268,7 @@ class _Reader:
             raise _refusal("GV005", "merge keys are not allowed", node, "write the keys out")
         value = self.value(node, flow)
         if not isinstance(value, str):
-            raise _refusal("GV009", "a key must be a name", node, "write 'name: value'")
+            raise _refusal("GV009", "a key must be a name", node, "write 'name: value'; a list stands in brackets: [1, 2]")
         return value
 
     def scalar(self, node: yaml.ScalarNode, flow: bool) -> Any:

@@ -23,11 +23,12 @@ class _Wording:
 
 _INDENT = "the keys of a mapping stand below each other, and a nested mapping stands further to the right"
 _QUOTE = "quote it if it is meant as text"
-_TEXT = "quote the whole text; a ' inside single quotes is written twice"
+_TEXT = "begin a new line for a new key; text is quoted as a whole, and a ' inside single quotes is written twice"
+_COLON = "a space follows the ':' of a key, and text with ': ' in it is quoted"
 _WORDINGS = (
     _Wording(r"found character '\\t'", "a tab cannot stand here", "indent and separate with spaces"),
     _Wording(r"found character '(.)' that cannot start", "a value cannot begin with '{0}'", _QUOTE),
-    _Wording(r"mapping values are not allowed", "a ':' cannot stand here", f"quote text that has ': ' in it;\n{_INDENT}"),
+    _Wording(r"mapping values are not allowed", "a ':' cannot stand here", f"{_COLON};\n{_INDENT}"),
     _Wording(r"sequence entries are not allowed", "a list cannot begin here", "begin it on the line below its key"),
     _Wording(r"could not find expected ':'", "a ':' is missing here", "write 'key: value', with the space", opening=True),
     _Wording(r"quoted scalar.*(?:end of stream|separator)", "this quote is not closed", opening=True),

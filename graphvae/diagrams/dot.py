@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import graphviz  # type: ignore[import-untyped]
+import graphviz
 
 from graphvae.compiler.graph import ModelGraph, Side
 
@@ -73,27 +73,15 @@ def _links(graph: ModelGraph) -> list[_Link]:
 
 def _panel(graph: ModelGraph, side: Side, letter: str, links: list[_Link]) -> graphviz.Digraph:
     """A side's variables and arrows over its caption."""
-    conditioned = [name for name in graph.variables if _conditions(side, name)]
-    label = graphviz.escape(f"({letter}) {_factorisation(side, conditioned)}")
+    label = graphviz.escape(f"({letter}) {side.factorisation}")
     panel = graphviz.Digraph(f"cluster_{side.name}", graph_attr={**_PANEL, "label": label})
     for name, variable in graph.variables.items():
-        takes_part = name in side.conditionals or name in conditioned
+        takes_part = name in side.conditionals or name in side.conditioned
         look = LOOKS[variable.role if takes_part else "absent"]
         panel.node(f"{side.name}.{name}", **{"label": graphviz.escape(name), **look})
     for link in links:
         panel.edge(f"{side.name}.{link.upper}", f"{side.name}.{link.lower}", **_arrow(side, link))
     return panel
-
-
-def _conditions(side: Side, name: str) -> bool:
-    """Whether a side does not define the variable, and depends on it."""
-    return name not in side.conditionals and name in side.graph and any(side.graph.successors(name))
-
-
-def _factorisation(side: Side, conditioned: list[str]) -> str:
-    """`q(digit, style | image)`: what is random on this side, given what it is conditioned on."""
-    random = [name for name, node in side.conditionals.items() if node.variable.family]
-    return f"{side.name}({', '.join(random)}{' | ' * bool(conditioned)}{', '.join(conditioned)})"
 
 
 def _arrow(side: Side, link: _Link) -> dict[str, str]:

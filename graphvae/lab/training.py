@@ -144,7 +144,7 @@ def _epoch(fit: _Fit, fabric: Fabric, model: Any, optimiser: Any, epoch: int) ->
     means = _Means()
     for batch in fit.schedule.epoch(epoch):
         blocks = _blocks(fit, batch, model.module, fabric.device)
-        torch.manual_seed(_seed(fit, DROPOUT, batch.step))
+        _seed_dropout(fabric.device, _seed(fit, DROPOUT, batch.step))
         bound, parts = model(blocks, fit.knobs)
         loss = -bound.mean()
         if not loss.isfinite():
@@ -252,6 +252,13 @@ def _alpha(objective: Objective, rows: int, labelled: int) -> float | dict[str, 
 def _seed(fit: _Fit, stream: int, step: int) -> int:
     noise = fit.compilation.graph.spec.training.seeds.noise
     return int(np.random.SeedSequence([noise, stream, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _seed_dropout(device: torch.device, seed: int) -> None:
+    """Seed the generator that dropout draws from; `torch.manual_seed` would seed every device, and keep a stack each time."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _not_finite(batch: Batch, bound: Tensor, parts: Mapping[str, Tensor]) -> RunError:

@@ -39,7 +39,7 @@ class Term(NamedTuple):
 
     On a cell that is kept, log q is the sum of the parts that are there: `log_draw` where the variable is sampled, `log_cell`
     where it is enumerated and unknown, `log_label` where it is known. `log_cell` is also the log-weight of the cell: -inf on
-    the cells that a label rules out. An observed variable has `log_p` alone. `known` is the mask [row] of the labels, if they are
+    the cells that a label rules out. An observed variable has `log_p` alone. `known` is the mask [row] of a label that is
     missing in some rows.
     """
 

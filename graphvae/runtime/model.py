@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import linecache
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from graphvae.runtime.distributions import Distribution, trailing
 from graphvae.runtime.draws import Draw, Evidence, Knobs, Term
+from graphvae.runtime.failures import describe_failure, describe_scoring
 from graphvae.runtime.objectives import (
     Estimate,
     LogEvidence,
@@ -104,9 +103,16 @@ class Model(nn.Module):
         q = self.run(self.encoder, block.evidence, block.noise, knobs)
         drawn = {name: Evidence(draw.value) for name, draw in q.items()}
         p = self.run(self.decoder, {**block.evidence, **drawn}, {}, knobs)
-        terms = {name: draw.term(p[name].distribution) for name, draw in q.items()}
-        observed = {name: Term(draw.distribution.log_prob(draw.value)) for name, draw in p.items() if name not in q}
-        return q, terms | observed
+        observed = [name for name in p if name not in q]
+        return q, {name: self.score(name, q.get(name), p[name]) for name in (*q, *observed)}
+
+    def score(self, name: str, q: Draw | None, p: Draw) -> Term:
+        """What a variable adds to the objective, inferred by q or observed; what goes wrong carries its place in the spec."""
+        try:
+            return q.term(p.distribution) if q else Term(p.distribution.log_prob(p.value))
+        except Exception as error:
+            error.add_note(describe_scoring(name, p, self.decoder))
+            raise
 
     def run(
         self, network: nn.Module, evidence: Mapping[str, Evidence], noise: Mapping[str, Tensor], knobs: Knobs
@@ -116,7 +122,7 @@ class Model(nn.Module):
             made: dict[str, Draw] = network(evidence, noise, knobs)
             return made
         except Exception as error:
-            if note := describe_failure(error, type(network)):
+            if note := describe_failure(error, network):
                 error.add_note(note)
             raise
 
@@ -275,14 +281,14 @@ def conditional_means(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
     """
     means: dict[str, Tensor] = {}
     later: Tensor | bool = False
-    for name, draw in reversed(draws.items()):
+    for name, draw in reversed(list(draws.items())):
         event = draw.distribution.event
         if isinstance(later, bool):
             means[name] = draw.value if later else draw.mean
         else:
             means[name] = torch.where(trailing(later, event), draw.value, draw.mean)
         later = later | draw.known
-    return dict(reversed(means.items()))
+    return {name: means[name] for name in draws}
 
 
 def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tensor:
@@ -291,22 +297,3 @@ def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tens
     weight, flat = torch.broadcast_tensors(weight.unsqueeze(-1), flat)
     weighted = torch.where(weight != 0, weight * flat, 0.0)
     return weighted.flatten(0, -3).sum(0).reshape(-1, *event) if weighted.dim() > 2 else weighted.reshape(-1, *event)
-
-
-def describe_failure(error: BaseException, network: type) -> str:
-    """Where in the emitted code an error arose: the spec's line, which ends the block of code, and the shapes at hand."""
-    frames = [
-        frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_globals.get("__name__") == network.__module__
-    ]
-    if not frames:
-        return ""
-    frame, line = frames[-1]
-    lines = linecache.getlines(frame.f_code.co_filename)
-    block = next((text.strip() for text in lines[line - 1 :] if "  # " in text), "")
-    return f"while computing {block}\n" + describe_shapes(frame.f_locals)
-
-
-def describe_shapes(values: Mapping[str, Any]) -> str:
-    """The shapes of the tensors among local variables."""
-    tensors = {name: list(value.shape) for name, value in values.items() if isinstance(value, Tensor)}
-    return "  with " + ", ".join(f"{name} {shape}" for name, shape in tensors.items())

@@ -107,7 +107,8 @@ def report(terms: Mapping[str, Term], estimate: Estimate) -> dict[str, Tensor]:
     """The parts of the objective by name, [row] each, without gradient.
 
     `reconstruction.NAME` is the expected log-likelihood of an observed variable, `kl.NAME` the expected log q - log p of
-    another, `label.NAME` log q of a label (NaN in a row without it), and `effective_samples` is 1 / sum of squared weights over the samples.
+    another, `label.NAME` log q of a label (NaN in a row without it), and `effective_samples` is 1 / sum of squared weights over
+    the samples.
     """
     parts, weight = {}, estimate.weight.detach()
     for name, term in terms.items():

@@ -75,11 +75,11 @@ class Bare(Model):
     """p(board, flag, kind, level, share, weight), trained through q(kind, level, share, flag)"""
 
     variables = {
-        "share": Variable("latent", ContinuousBernoulli, (2,)),
-        "flag": Variable("supervised", Bernoulli, (), enumerated=True),
-        "level": Variable("supervised", Normal, ()),
-        "kind": Variable("latent", Categorical, (3,), enumerated=True),
         "board": Variable("observed", Bernoulli, (2, 2)),
+        "flag": Variable("supervised", Bernoulli, (), enumerated=True),
+        "kind": Variable("latent", Categorical, (3,), enumerated=True),
+        "level": Variable("supervised", Normal, ()),
+        "share": Variable("latent", ContinuousBernoulli, (2,)),
         "weight": Variable("observed", Normal, ()),
     }
     label_term = "log_mean"

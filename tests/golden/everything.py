@@ -11,7 +11,7 @@ from graphvae.runtime import Bernoulli, Categorical, Draws, Mlp, Model, Normal, 
 
 
 class Encoder(nn.Module):
-    """q(angle, class, switch, loc | dose, counts, image)"""
+    """q(angle, class, switch, loc | counts, dose, image)"""
 
     def __init__(self):
         super().__init__()
@@ -33,8 +33,8 @@ class Encoder(nn.Module):
 
     def forward(self, evidence, noise, knobs):
         draw = Draws(evidence, noise, knobs)
-        dose = draw.given("dose")
         counts = draw.given("counts")
+        dose = draw.given("dose")
         image = draw.given("image")
 
         trunk = self.trunk(image=image, counts=counts)  # everything.yaml:21
@@ -108,15 +108,15 @@ class Decoder(nn.Module):
 
 class Everything(Model):
     """p(class, angle, loc, switch, counts, image | dose),
-    trained through q(angle, class, switch, loc | dose, counts, image)
+    trained through q(angle, class, switch, loc | counts, dose, image)
     """
 
     variables = {
+        "dose": Variable("given", Normal, ()),
         "class": Variable("supervised", Categorical, (3,), enumerated=True),
         "angle": Variable("supervised", Normal, ()),
-        "switch": Variable("latent", Bernoulli, (2,), enumerated=True),
         "loc": Variable("latent", Normal, (2,)),
-        "dose": Variable("given", Normal, ()),
+        "switch": Variable("latent", Bernoulli, (2,), enumerated=True),
         "counts": Variable("observed", Categorical, (2, 4)),
         "image": Variable("observed", Normal, (1, 4, 4)),
     }

@@ -77,8 +77,8 @@ class LabelBehindLatent(Model):
 
     variables = {
         "label": Variable("supervised", Categorical, (4,), enumerated=True),
-        "code": Variable("latent", Normal, (3,)),
         "style": Variable("latent", Normal, (2,)),
+        "code": Variable("latent", Normal, (3,)),
         "image": Variable("observed", ContinuousBernoulli, (6,)),
     }
     label_term = "mean_log"
