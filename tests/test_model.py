@@ -62,6 +62,23 @@ def test_predictions_have_the_shape_of_the_variable(model: Model, by: str, rows:
         torch.testing.assert_close(found["style"], torch.full((rows, 2), 0.5))
 
 
+@pytest.mark.parametrize("by", ["q", "importance"])
+def test_predictions_where_q_does_not_depend_on_the_row(by: str) -> None:
+    text = """
+model: constant
+variables:
+  kind: {distribution: categorical, categories: 3, role: supervised}
+  x: {distribution: normal, role: observed}
+p: {x: [kind]}
+q: {kind: []}
+"""
+    found = spec_model(text).predict({"x": torch.linspace(-1, 1, ROWS)}, by=by)
+    assert found["kind"].shape == (ROWS, 3)
+    nothing = spec_model("model: m\nvariables: {x: {distribution: normal, role: observed}}\np: {x: []}\nq: {}")
+    assert nothing.predict({"x": torch.zeros(ROWS)}, by=by) == {}
+    torch.testing.assert_close(nothing.log_evidence({"x": torch.zeros(ROWS)}).standard_error, torch.zeros(ROWS))
+
+
 def test_what_is_known_is_its_own_prediction(model: Model) -> None:
     found = model.predict(data(), 5)
     torch.testing.assert_close(found["kind"][1:], torch.eye(3))

@@ -208,7 +208,8 @@ class Model(nn.Module):
         else:
             draws = self.run(self.encoder, block.evidence, block.noise, self.knobs())
             terms = {name: draw.term(draw.distribution) for name, draw in draws.items()}  # these weights never look at p
-            weight = cell_weights(terms, total(term.log_q for term in terms.values()))
+            rows = next(iter(block.evidence.values())).value.new_zeros(block_rows(block))  # q need not depend on the row
+            weight = cell_weights(terms, total([rows, *(term.log_q for term in terms.values())]))
         return Posterior({name: draw.value for name, draw in draws.items()}, conditional_means(draws), weight, evidence)
 
     @torch.no_grad()

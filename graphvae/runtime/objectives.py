@@ -131,8 +131,8 @@ def effective_samples(weight: Tensor) -> Tensor:
 
 def cell_weights(terms: Mapping[str, Term], like: Tensor) -> Tensor:
     """The normalised weights of the objective, softmax(lw), on every axis that they or `like` have."""
-    labels = [term.log_label for term in terms.values() if term.log_label is not None]
-    log_weight, _ = torch.broadcast_tensors(total([log_cells(terms), *labels]), like)
+    parts = [part for term in terms.values() for part in (term.log_cell, term.log_label) if part is not None]
+    log_weight, _ = torch.broadcast_tensors(total([like.new_zeros(()), *parts]), like)
     return normalised(log_weight)
 
 
