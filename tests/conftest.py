@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: bits are compared between processes, and tensors are small
 
 GOLDEN = Path(__file__).parent / "golden"
 collect_ignore_glob = ["golden/*"]  # the code there is run by test_golden, and holds no doctest

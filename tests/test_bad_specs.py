@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import chdir
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,17 +18,14 @@ PACKAGE = Path(__file__).parent.parent / "graphvae"
 SPEC_CODES = {code for code in CODES if code < "GV3"} | {"GV305"}
 
 
-def found(name: str) -> list[Diagnostic]:
+@cache
+def found(name: str) -> tuple[Diagnostic, ...]:
     """The errors of a case, or else its warnings, with the file as its bare name."""
-    try:
-        return check(f"{name}.yaml")
-    except SpecError as error:
-        return list(error.diagnostics)
-
-
-@pytest.fixture(autouse=True)
-def _in_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FOLDER)
+    with chdir(FOLDER):
+        try:
+            return tuple(check(f"{name}.yaml"))
+        except SpecError as error:
+            return error.diagnostics
 
 
 @pytest.mark.parametrize("name", CASES)

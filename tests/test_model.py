@@ -9,6 +9,7 @@ from exact import Factors, factor, fill, set_linear, spec_model
 from torch import Tensor
 
 from graphvae.runtime import Block, Model
+from graphvae.runtime.model import weighted_mean
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -77,6 +78,12 @@ q: {kind: []}
     nothing = spec_model("model: m\nvariables: {x: {distribution: normal, role: observed}}\np: {x: []}\nq: {}")
     assert nothing.predict({"x": torch.zeros(ROWS)}, by=by) == {}
     torch.testing.assert_close(nothing.log_evidence({"x": torch.zeros(ROWS)}).standard_error, torch.zeros(ROWS))
+
+
+def test_a_draw_of_weight_zero_counts_nothing_in_a_mean() -> None:
+    weight, value = torch.tensor([[0.0], [0.25], [0.75]]), torch.tensor([torch.inf, 4.0, 8.0]).reshape(3, 1)
+    assert weighted_mean(weight, value, ()).tolist() == [7.0]
+    assert weighted_mean(weight, value.reshape(3, 1, 1, 1), (1, 1)).tolist() == [[[7.0]]]
 
 
 def test_what_is_known_is_its_own_prediction(model: Model) -> None:

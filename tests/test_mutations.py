@@ -154,7 +154,7 @@ def containers(value: Any) -> list[Any]:
     return [value, *(found for item in inner for found in containers(item))]
 
 
-@settings(max_examples=200, deadline=1000, derandomize=True)
+@settings(max_examples=400, deadline=1000, derandomize=True)
 @given(st.one_of(mutated_text(), mutated_data()))
 def test_code_or_a_message(text: str) -> None:
     try:

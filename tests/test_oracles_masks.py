@@ -178,6 +178,31 @@ def test_every_row_of_a_mixed_block_is_exact(label_term: str, alpha: dict[str, f
 
 
 @pytest.mark.parametrize("label_term", LABEL_TERMS)
+def test_two_labels_behind_one_latent_share_its_weights(label_term: str) -> None:
+    """Log q of the second is given the first: the first has weighed the cells by then."""
+    generator = np.random.default_rng(1)
+    q = {
+        "z": random_factor(generator, "x", 3, 2),
+        "a": random_factor(generator, "x z", 3, 2, 2),
+        "b": random_factor(generator, "x z a", 3, 2, 2, 2),
+    }
+    model = table_model(P, q, labels="a b", enumerated="z a b", label_term=label_term)
+    found = model([Block(model.evidence(TABLE), {})], model.knobs(ALPHA, BETA))
+    for index, truth in enumerate(truths(q)):
+        assert found.bound[index].item() == near(truth.bound(ALPHA, BETA, label_term))
+        for name, value in (truth.labels if label_term == "log_mean" else truth.mean_logs).items():
+            assert found.parts[f"label.{name}"][index].item() == near(value)
+
+
+def test_enumerated_cells_of_one_sample_count_as_one() -> None:
+    """The effective sample size is 1 where nothing is drawn, and that of the samples where their weights are equal."""
+    for enumerated, samples in (("a z b", 1), ("a b", 4), ("a z", 4)):
+        model = table_model(P, Q_OF_X, labels="a b", enumerated=enumerated)
+        block = model.block({"x": torch.arange(3)}, samples, torch.Generator().manual_seed(0))
+        assert model([block], model.knobs()).parts["effective_samples"].tolist() == near([float(samples)] * 3)
+
+
+@pytest.mark.parametrize("label_term", LABEL_TERMS)
 def test_evidence_and_prediction_in_a_mixed_block(label_term: str) -> None:
     for model in enumerated_models(label_term):
         evidence = model.log_evidence(TABLE)

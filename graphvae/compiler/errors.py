@@ -59,6 +59,7 @@ CODES = {
     "GV112": "too many enumerated cells",
     "GV113": "part of the language that is not built yet",
     "GV114": "nothing is observed",
+    "GV115": "nothing is learned",
     # lints
     "GV201": "labels that can never train q",
     "GV202": "alpha is zero",
@@ -79,6 +80,10 @@ CODES = {
     # flags
     "GV501": "a flag that cannot be followed",
 }
+
+_LISTED = 24  # so many choices are named
+_SHOWN = 60  # so many characters of a text are quoted
+_WINDOW = 100  # so many characters of a line are shown on either side of what is meant
 
 
 @dataclass(frozen=True)
@@ -206,8 +211,14 @@ def closest(word: str, words: Iterable[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-_LISTED = 24  # so many choices are named
-_WINDOW = 100  # so many characters of a line are shown on either side of what is meant
+def visible(text: str) -> str:
+    r"""A person's text as messages quote it: cut where it is long, and with nothing in it that a reader cannot see.
+
+    >>> print(visible("style\u200b"))
+    style\u200b
+    """
+    shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text[:_SHOWN])
+    return shown + "…" * (len(text) > _SHOWN)
 
 
 def _beginning(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from graphvae.compiler.block import Block, Seen
-from graphvae.compiler.errors import Diagnostic, Span, closest, did_you_mean
+from graphvae.compiler.errors import Diagnostic, Span, closest, did_you_mean, visible
 from graphvae.compiler.source import Map, Seq
 
 KINDS = {
@@ -48,7 +48,6 @@ _MISSING = {
 _NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?")
 _ITEM = r"(?:[^\W\d_]\w*|[0-9]+)"
 _ITEMS = re.compile(f"{_ITEM}(, *{_ITEM})*")
-_SHOWN = 60  # characters of a text
 
 
 def diagnose(errors: Sequence[ErrorDetails], root: Map, seen: Mapping[int, Seen]) -> list[Diagnostic]:
@@ -159,10 +158,4 @@ def _shown(value: object) -> str:
         return "a mapping" if isinstance(value, Map) else "a list"
     if value is None or isinstance(value, bool):
         return "nothing" if value is None else str(value).lower()
-    return f"'{_visible(value)}'" if isinstance(value, str) else str(value)
-
-
-def _visible(text: str) -> str:
-    """A text that is not too long, in which a character that looks like a space or like nothing is seen."""
-    shown = "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text[:_SHOWN])
-    return shown + "…" * (len(text) > _SHOWN)
+    return f"'{visible(value)}'" if isinstance(value, str) else str(value)

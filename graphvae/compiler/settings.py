@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphvae.compiler.errors import FlagError, Span
+from graphvae.compiler.errors import FlagError, Span, visible
 from graphvae.compiler.source import Map, Seq, Source, read_value
 
 
@@ -42,7 +42,7 @@ def _parsed(setting: str) -> _Setting:
     path, equals, text = setting.partition("=")
     keys = tuple(path.split("."))
     if not equals or not all(keys) or not text.strip():
-        raise FlagError.of("GV501", f"'{setting}' is not KEY=VALUE", hint="as in --set training.epochs=5")
+        raise FlagError.of("GV501", f"'{visible(setting)}' is not KEY=VALUE", hint="as in --set training.epochs=5")
     value, span = read_value(text, "--set", before=path + equals)
     ends = [len(".".join(keys[: index + 1])) for index in range(len(keys))]
     spans = tuple(Span("--set", 1, end - len(key) + 1, 1, end + 1, span.text) for key, end in zip(keys, ends, strict=True))
@@ -54,9 +54,9 @@ def _put(holder: Any, setting: _Setting, depth: int) -> Map:
     key, key_span = setting.keys[depth], setting.key_spans[depth]
     if not isinstance(holder, Map):
         kind = "a list" if isinstance(holder, Seq) else "a single value"
-        outer = ".".join(setting.keys[:depth])
+        outer = visible(".".join(setting.keys[:depth]))
         hint = f"set the whole: --set '{outer}=VALUE'"
-        raise FlagError.of("GV501", f"'{outer}' is {kind} and has no key '{key}'", key_span, hint)
+        raise FlagError.of("GV501", f"'{outer}' is {kind} and has no key '{visible(key)}'", key_span, hint)
     copy = Map(holder.span)
     for name in holder:
         copy.put(name, holder[name], holder.key_spans[name], holder.spans[name])

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from graphvae.compiler.errors import Span, SpecError
+from graphvae.compiler.errors import Span, SpecError, visible
 from graphvae.compiler.syntax import explain
 
 MAX_BYTES = 64 * 1024
@@ -147,7 +147,9 @@ class _Composer(yaml.BaseLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
-            raise _refusal("GV004", f"the tag '{event.tag}' is not allowed", event, "a spec is plain data: leave the tag out")
+            raise _refusal(
+                "GV004", f"the tag '{visible(event.tag)}' is not allowed", event, "a spec is plain data: leave it out"
+            )
         if self.depth == MAX_DEPTH:
             raise _refusal("GV006", f"nested more than {MAX_DEPTH} deep", event)
         self.depth += 1
@@ -249,7 +251,8 @@ class _Reader:
             key = self.key(key_node, flow)
             if key in made:
                 first = made.key_spans[key].line
-                raise _refusal("GV003", f"'{key}' stands twice in this mapping", key_node, f"it stands first in line {first}")
+                message = f"'{visible(key)}' stands twice in this mapping"
+                raise _refusal("GV003", message, key_node, f"it stands first in line {first}")
             value = self.value(value_node, flow)
             made.put(key, value, self.node_span(key_node), self.node_span(value_node))
         return made
@@ -282,8 +285,10 @@ class _Reader:
         if text in _WORDS:
             return _WORDS[text]
         if _LEADING_ZERO.fullmatch(text):
-            hint = f"write {text.lstrip('+-0') or '0'} for the number, or '{text}' in quotes for the text"
-            raise _refusal("GV007", f"{text} has a leading zero, which some readers take for an octal number", node, hint)
+            number = "-" * text.startswith("-") + (text.lstrip("+-0") or "0")
+            hint = f"write {visible(number)} for the number, or '{visible(text)}' in quotes for the text"
+            message = f"{visible(text)} has a leading zero, which some readers take for an octal number"
+            raise _refusal("GV007", message, node, hint)
         if _INTEGER.fullmatch(text):
             return self.integer(node)
         return self.decimal(node) if _FLOAT.fullmatch(text) else text
@@ -295,14 +300,14 @@ class _Reader:
         return number
 
     def integer(self, node: yaml.ScalarNode) -> int:
-        if len(node.value) > MAX_DIGITS:
+        if len(node.value.lstrip("+-")) > MAX_DIGITS:
             raise _refusal("GV053", f"a whole number has at most {MAX_DIGITS} digits", node)
         return int(node.value, 0)
 
     def fell_apart(self, node: yaml.ScalarNode) -> _RefusalError:
         whole = _balanced(self.text[node.start_mark.index :])
-        hint = f'quote it: "{whole}"' if whole else "quote it, with a ')' for every '('"
-        return _refusal("GV008", f"'{node.value}' was cut at a comma: its parentheses do not match", node, hint)
+        hint = f'quote it: "{visible(whole)}"' if whole else "quote it, with a ')' for every '('"
+        return _refusal("GV008", f"'{visible(node.value)}' was cut at a comma: its parentheses do not match", node, hint)
 
 
 def _is_balanced(text: str) -> bool:

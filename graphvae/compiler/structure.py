@@ -225,7 +225,16 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
             message = f"q has no conditional for the {node.role} variable '{name}'"
             hint = f"write what it is inferred from, as in q: {{{name}: [PARENTS]}}; deriving it from p is not built yet"
             raise SpecError.of("GV107", message, node.span, _stray(graph, "q", name) or hint)
+    _check_learned(graph)
     _check_cells(graph)
+
+
+def _check_learned(graph: ModelGraph) -> None:
+    """A model that only states numbers has nothing to train."""
+    conditionals = [node.conditional for side in (graph.p, graph.q) for node in side.conditionals.values()]
+    if not any(row.network or "learned" in row.parameters.values() for row in conditionals):
+        hint = "leave a parameter to a network, or write 'learned' in place of a number"
+        raise SpecError.of("GV115", "nothing in this model is learned", graph.spec.key("p"), hint)
 
 
 def _stray(graph: ModelGraph, side: SideName, name: str) -> str:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -111,23 +112,24 @@ class Run:
 
 
 def create(folder: Path, compilation: Compilation, manifest: Mapping[str, Any]) -> Run:
-    """A new run folder.
+    """A new run folder, which is there whole or not at all.
 
     Raises:
-        FlagError: If the folder exists: no run is ever overwritten.
+        FlagError: If the folder exists, since no run is ever overwritten, or cannot be made.
     """
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
+    if folder.exists():
         hint = f"choose another name, or go on with it: graphvae train --resume {folder}"
-        raise FlagError.of("GV501", f"the run {folder} exists", hint=hint) from None
+        raise FlagError.of("GV501", f"the run {folder} exists", hint=hint)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Run(Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)))
+        replace_file(draft.folder / "spec.yaml", str(compilation.graph.spec).encode())
+        replace_file(draft.folder / "model.py", compilation.code.encode())
+        draft.write_json("manifest.json", manifest)
+        draft.folder.chmod(0o755)
+        return Run(draft.folder.rename(folder))
     except OSError as error:
         raise FlagError.of("GV501", f"cannot make the run folder {folder}: {error.strerror}") from None
-    run = Run(folder)
-    replace_file(folder / "spec.yaml", str(compilation.graph.spec).encode())
-    replace_file(folder / "model.py", compilation.code.encode())
-    run.write_json("manifest.json", manifest)
-    return run
 
 
 def open_run(folder: str | Path) -> Run:

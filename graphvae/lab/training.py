@@ -88,8 +88,19 @@ def resume(run: str | Path, data: str | Path | None = None, console: Console | N
     dataset = load_data(compilation.graph, model_class(compilation).variables, Path(folder) if folder else None)
     if dataset.fingerprint != manifest["data"]["sha256"]:
         raise RunError.of("GV401", f"the data is not what {opened.folder} was trained on: its checksum differs")
-    torch.set_num_threads(manifest["threads"])  # sums are split by threads, so that their number is part of the numbers
-    return _fit(opened, compilation, dataset, console or Console(quiet=True))
+    with _threads(manifest["threads"]):
+        return _fit(opened, compilation, dataset, console or Console(quiet=True))
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Sums are split by threads, so their number is part of a run's numbers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -330,3 +341,5 @@ def _progress(console: Console, epochs: int, first: int) -> Iterator[Any]:
             live.update(Group(bar, terms))
 
         yield advance
+    if not console.is_terminal:
+        console.print()  # where nothing is redrawn, rich leaves the last line open
