@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graphvae.compiler.pipeline import check as check
+    from graphvae.compiler.check import check as check
     from graphvae.diagrams.render import render as render
     from graphvae.lab.evaluation import evaluate as evaluate
     from graphvae.lab.models import compile as compile
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from graphvae.lab.training import train as train
 
 _HOMES = {
-    "check": "graphvae.compiler.pipeline",
+    "check": "graphvae.compiler.check",
     "compile": "graphvae.lab.models",
     "evaluate": "graphvae.lab.evaluation",
     "load": "graphvae.lab.runs",

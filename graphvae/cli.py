@@ -1,4 +1,4 @@
-"""The command line: a verb a command. Only the verbs that run a model load torch."""
+"""The command line: a verb a command. A verb loads what it needs when it is called, so that `check` answers at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphvae.compiler import pipeline
+from graphvae.compiler.check import read_graph
 from graphvae.compiler.errors import FlagError, UserError
 from graphvae.compiler.lints import lint
 
@@ -41,12 +41,11 @@ class Stage(StrEnum):
 @app.command()
 def check(spec: SpecPath, settings: Settings = []) -> None:  # noqa: B006 (typer reads the default)
     """Say what is wrong with a spec, and what is probably wrong."""
-    compilation = pipeline.compile_file(spec, settings)
-    warnings = lint(compilation.graph)
+    graph = read_graph(spec, settings)
+    warnings = lint(graph)
     for warning in warnings:
         typer.echo(warning, err=True)
-    plan = compilation.plan
-    typer.echo(f"{spec}: {plan.p.factorisation}, {plan.q.factorisation}: no errors, {len(warnings)} warning(s)")
+    typer.echo(f"{spec}: {graph.p.factorisation}, {graph.q.factorisation}: no errors, {len(warnings)} warning(s)")
 
 
 @app.command()
@@ -56,7 +55,9 @@ def show(
     settings: Settings = [],  # noqa: B006
 ) -> None:
     """Print a spec in one of its forms: resolved, as a graph, as a plan, as code."""
-    compilation = pipeline.compile_file(spec, settings)
+    from graphvae.compiler.pipeline import compile_file
+
+    compilation = compile_file(spec, settings)
     forms = {Stage.spec: compilation.graph.spec, Stage.graph: compilation.graph, Stage.plan: compilation.plan}
     typer.echo(forms.get(stage, compilation.code), nl=False)
 
@@ -69,7 +70,9 @@ def compile_spec(
     settings: Settings = [],  # noqa: B006
 ) -> None:
     """Write a spec's model as PyTorch."""
-    code = pipeline.compile_file(spec, settings).code
+    from graphvae.compiler.pipeline import compile_file
+
+    code = compile_file(spec, settings).code
     if standalone:
         from graphvae.compiler.standalone import standalone as inlined
 
@@ -144,7 +147,3 @@ def main() -> None:
     except UserError as error:
         typer.echo(error, err=True)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from graphvae.compiler.check import check
 from graphvae.compiler.errors import CODES, Diagnostic, SpecError
-from graphvae.compiler.pipeline import check
 
 FOLDER = Path(__file__).parent / "bad_specs"
 CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -19,6 +19,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 MAY_IMPORT = {
+    "__main__": {"cli"},
     "cli": {"compiler", "runtime", "lab", "diagrams"},
     "lab": {"compiler", "runtime"},
     "diagrams": {"compiler"},

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def graphvae(*arguments: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "graphvae.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "graphvae", *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 

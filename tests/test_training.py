@@ -112,7 +112,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, twins: Path) -> N
         start = (
             ["--resume", str(folder)] if (folder / "manifest.json").exists() else [str(twins), "--run", str(folder), *settings]
         )
-        command = [sys.executable, "-m", "graphvae.cli", "train", *start]
+        command = [sys.executable, "-m", "graphvae", "train", *start]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
         _wait_for_epochs(folder, len(Run(folder).metrics()) + moments.randint(1, 8), process)
         time.sleep(moments.random() * 0.05)

@@ -14,7 +14,7 @@ from graphvae.compiler.source import Map, Seq
 class Block(BaseModel):
     """Frozen, strict, and aware of its place: it keeps the `Map` that it was read from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     _source: Map | None = PrivateAttr(default=None)
 

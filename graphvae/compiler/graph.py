@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
-import networkx as nx
-
+from graphvae.compiler.dag import ancestors
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import Family
 from graphvae.compiler.spec import Conditional, Role, Spec
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 SideName = Literal["p", "q"]
 
@@ -67,13 +70,41 @@ class Side:
     """p or q: a DAG, and the conditionals in topological order (ties by name, so that the order in the text means nothing)."""
 
     name: SideName
-    graph: nx.DiGraph[str]  # an edge runs from a parent to its child
     conditionals: Mapping[str, ConditionalNode]
 
-    @property
+    @cached_property
+    def graph(self) -> nx.DiGraph[str]:
+        """The DAG for networkx, frozen; an edge runs from a parent to its child."""
+        import networkx as nx
+
+        graph: nx.DiGraph[str] = nx.DiGraph(self.edges)
+        graph.add_nodes_from(self.parents)
+        nx.freeze(graph)
+        return graph
+
+    @cached_property
+    def parents(self) -> Mapping[str, tuple[str, ...]]:
+        """The parents of everything that takes part in this side; what is conditioned on has none."""
+        own = {name: node.parents for name, node in self.conditionals.items()}
+        return {name: () for parents in own.values() for name in parents} | own
+
+    @cached_property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """Every pair of a parent and its child."""
+        return tuple((parent, child) for child, parents in self.parents.items() for parent in parents)
+
+    @cached_property
     def conditioned(self) -> list[str]:
         """What this side depends on and does not define, by name."""
-        return [name for name in sorted(self.graph) if name not in self.conditionals and any(self.graph.successors(name))]
+        return sorted(self.parents.keys() - self.conditionals.keys())
+
+    def children(self, name: str) -> list[str]:
+        """What depends on a variable."""
+        return [child for parent, child in self.edges if parent == name]
+
+    def ancestors(self, name: str) -> set[str]:
+        """Every variable on which this one depends, however far."""
+        return ancestors(self.parents, name)
 
     @property
     def factorisation(self) -> str:
@@ -97,8 +128,8 @@ class ModelGraph:
 
     def draws_before(self, label: str) -> list[str]:
         """The sampled variables among a label's ancestors in q: with one of them, its importance weights vary."""
-        ancestors = nx.ancestors(self.q.graph, label)
-        return [name for name in self.q.conditionals if name in ancestors and sampled(self.q.conditionals[name])]
+        before = self.q.ancestors(label)
+        return [name for name in self.q.conditionals if name in before and sampled(self.q.conditionals[name])]
 
     def __str__(self) -> str:
         lines = [f"{self.spec.model}"]
@@ -113,9 +144,9 @@ class ModelGraph:
     def check(self) -> None:
         """What must hold of any graph that `resolve` makes; a failure is a fault of ours."""
         for side in (self.p, self.q):
-            assert nx.is_directed_acyclic_graph(side.graph)
-            assert set(side.conditionals) <= set(side.graph)
-            assert all(parent in self.variables for node in side.conditionals.values() for parent in node.parents)
+            order = list(side.conditionals)
+            assert all(parent in self.variables for parent, _ in side.edges)
+            assert all(order.index(parent) < order.index(child) for parent, child in side.edges if parent in side.conditionals)
         assert all(name in self.q.conditionals for name in self.named("latent", "supervised"))
         assert all(name in self.p.conditionals for name in self.named("latent", "supervised", "observed"))
 

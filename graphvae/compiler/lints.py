@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import networkx as nx
-
 from graphvae.compiler.errors import Diagnostic
 from graphvae.compiler.graph import ModelGraph
 
@@ -26,8 +24,7 @@ def _alpha_zero(graph: ModelGraph) -> Iterator[Diagnostic]:
     """Where no draw stands before a label, log q(label | ...) cancels out of the bound, and only alpha brings it in."""
     objective, inferred = graph.spec.objective, set(graph.named("latent", "supervised"))
     for name in graph.named("supervised"):
-        before = nx.ancestors(graph.q.graph, name)
-        if inferred & before:
+        if inferred & graph.q.ancestors(name):
             continue
         alpha, span = objective.alpha, objective.span("alpha")
         said, hint = "alpha is 0", "write alpha: auto, or a number above 0"
@@ -61,23 +58,19 @@ def _one_sample(graph: ModelGraph) -> Iterator[Diagnostic]:
 
 
 def _unused(graph: ModelGraph) -> Iterator[Diagnostic]:
-    observed, p, q = graph.named("observed"), graph.p.graph, graph.q.graph
+    reached = set().union(*(graph.p.ancestors(name) for name in graph.named("observed")))
     for name, node in graph.variables.items():
-        children = [child for side in (p, q) if name in side for child in side.successors(name)]
+        children = [*graph.p.children(name), *graph.q.children(name)]
         if node.role in ("given", "deterministic") and not children:
             yield _warning("GV205", f"nothing depends on '{name}'", graph, name, "leave it out, or make it a parent")
-        elif node.inferred and not (_reaches(p, name, observed) or list(q.successors(name))):
+        elif node.inferred and name not in reached and not graph.q.children(name):
             message = f"'{name}' has no observed descendant in p, and nothing in q depends on it: no data bears on it"
             yield _warning("GV205", message, graph, name, "leave it out, or make it a parent in p")
 
 
-def _reaches(graph: nx.DiGraph[str], name: str, targets: list[str]) -> bool:
-    return not nx.descendants(graph, name).isdisjoint(targets)
-
-
 def _never_looked_at(graph: ModelGraph) -> Iterator[Diagnostic]:
     for name in graph.named("observed") if graph.q.conditionals else ():
-        if not list(graph.q.graph.successors(name)):
+        if not graph.q.children(name):
             yield _warning("GV206", f"q never looks at the observed variable '{name}'", graph, name, "make it a parent in q")
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import prod
 
-import networkx as nx
-
 from graphvae.compiler import structure
+from graphvae.compiler.dag import topological_order
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, Network, ParameterValue, Spec, Variable
@@ -74,16 +73,13 @@ def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> 
     nodes = {name: variables[name] for name in written}
     if side == "p":
         nodes |= {name: node for name, node in variables.items() if node.inferred}
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(name for name, node in variables.items() if name in nodes or node.evidence)
+    parents: dict[str, tuple[str, ...]] = dict.fromkeys(nodes, ())
     for name, conditional in written.items():
         structure.check_conditional(side, variables[name], conditional, spec, variables)
-        graph.add_edges_from((parent.variable, name) for parent in conditional.parents)
-    structure.check_acyclic(side, graph, spec)
-    order = [name for name in nx.lexicographical_topological_sort(graph) if name in nodes]
-    return Side(
-        side, nx.freeze(graph), {name: _node(side, variables[name], written.get(name), spec, variables) for name in order}
-    )
+        parents[name] = tuple(parent.variable for parent in conditional.parents)
+    structure.check_acyclic(side, parents, spec)
+    order = [name for name in topological_order(parents) if name in nodes]
+    return Side(side, {name: _node(side, variables[name], written.get(name), spec, variables) for name in order})
 
 
 def _node(

@@ -3,8 +3,6 @@
 The verb is `parse`. What the names mean is not decided here: that is the graph's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -237,7 +235,7 @@ class Data(Block):
     """The column of the data that holds each variable."""
     labels: Annotated[tuple[LabelDraw, ...], _to_tuple, _one_of("draws by variable, or a list of draws")] = ()
     """The draws of labelled rows; as a map, one draw for each variable."""
-    split: Split = Split()
+    split: Split = Field(default_factory=Split)
     """The test rows of a source that does not name its own."""
     validation: Validation | None = None
     """Left out: no validation label is read."""
@@ -274,7 +272,7 @@ class Training(Block):
     """Rows in a batch, labelled and unlabelled together."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Adam's step size."""
-    seeds: Seeds = Seeds()
+    seeds: Seeds = Field(default_factory=Seeds)
     """The seeds of initial weights, order and noise."""
 
 
@@ -291,11 +289,11 @@ class Spec(Block):
     """The generative model. A latent or supervised variable left out has its family's standard prior."""
     q: dict[VariableName, Conditional] | None = None
     """The recognition model."""
-    objective: Objective = Objective()
+    objective: Objective = Field(default_factory=Objective)
     """The bound, its samples and its weights."""
     data: Data | None = None
     """What `graphvae train` trains on."""
-    training: Training = Training()
+    training: Training = Field(default_factory=Training)
     """How `graphvae train` trains."""
 
     def __str__(self) -> str:

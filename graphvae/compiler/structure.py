@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-import networkx as nx
-
+from graphvae.compiler.dag import Parents, find_cycle
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.graph import ModelGraph, SideName, VariableNode
@@ -197,14 +196,12 @@ def _check_network(name: str, family: Family, conditional: Conditional) -> None:
         raise SpecError.of("GV109", message, conditional.key("parameters"), hint)
 
 
-def check_acyclic(side: SideName, graph: nx.DiGraph[str], spec: Spec) -> None:
+def check_acyclic(side: SideName, parents: Parents, spec: Spec) -> None:
     """A side is a DAG; a cycle is shown as its path."""
-    try:
-        cycle = [parent for parent, _ in nx.find_cycle(graph)]
-    except nx.NetworkXNoCycle:
+    cycle = find_cycle(parents)
+    if not cycle:
         return
-    start = cycle.index(min(cycle))
-    path = [*cycle[start:], *cycle[: start + 1]]
+    path = [*cycle, cycle[0]]
     parent, child = path[:2]
     conditional = (spec.p if side == "p" else spec.q or {})[child]
     index = [reference.variable for reference in conditional.parents].index(parent)

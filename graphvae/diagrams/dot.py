@@ -60,11 +60,11 @@ class _Link:
 
 def _links(graph: ModelGraph) -> list[_Link]:
     """The links of p, then what q adds: a variable that is private to q stands above its parents and below its children."""
-    links = [_Link(parent, child, ranked=True) for parent, child in graph.p.graph.edges]
-    for parent, child in graph.q.graph.edges:
-        if graph.p.graph.has_edge(parent, child) or graph.p.graph.has_edge(child, parent):
+    links = [_Link(parent, child, ranked=True) for parent, child in graph.p.edges]
+    for parent, child in graph.q.edges:
+        if (parent, child) in graph.p.edges or (child, parent) in graph.p.edges:
             continue
-        if parent in graph.p.graph and child in graph.p.graph:
+        if parent in graph.p.parents and child in graph.p.parents:
             links.append(_Link(parent, child, ranked=False))
         else:
             links.append(_Link(child, parent, ranked=True))
@@ -87,9 +87,9 @@ def _panel(graph: ModelGraph, side: Side, letter: str, links: list[_Link]) -> gr
 def _arrow(side: Side, link: _Link) -> dict[str, str]:
     """How a link looks in a panel: an arrow down, an arrow up, or nothing at all."""
     ranks = {} if link.ranked else {"constraint": "false"}
-    if side.graph.has_edge(link.upper, link.lower):
+    if (link.upper, link.lower) in side.edges:
         return {"style": ARROWS[side.name], **ranks}
-    if side.graph.has_edge(link.lower, link.upper):
+    if (link.lower, link.upper) in side.edges:
         return {"style": ARROWS[side.name], "dir": "back", **ranks}
     return {"style": "invis", **ranks}
 

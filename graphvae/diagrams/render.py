@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from graphvae.compiler.check import read_graph
 from graphvae.compiler.errors import FlagError
-from graphvae.compiler.pipeline import compile_file
 from graphvae.diagrams.dot import to_dot
 
 FORMATS = ("svg", "png", "pdf", "dot")
@@ -41,7 +41,7 @@ def render(spec: str | Path, output: str | Path, settings: Sequence[str] = ()) -
     if kind not in FORMATS:
         hint = f"end it in one of: {', '.join(f'.{name}' for name in FORMATS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
-    text = to_dot(compile_file(spec, settings).graph)
+    text = to_dot(read_graph(spec, settings))
     _write(path, text.encode() if kind == "dot" else _draw(text, kind))
 
 
