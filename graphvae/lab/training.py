@@ -127,7 +127,7 @@ def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console)
     fabric = Fabric(accelerator="auto", devices=1)
     torch.manual_seed(spec.training.seeds.init)
     bare = new_model(compilation)
-    model, optimiser = fabric.setup(bare, torch.optim.Adam(bare.parameters(), lr=spec.training.learning_rate))
+    model, optimiser = fabric.setup(bare, torch.optim.Adam(bare.parameters(), lr=spec.training.learning_rate, fused=True))
     checkpoint = run.checkpoint()
     if checkpoint:
         bare.load_state_dict({name: value.to(fabric.device) for name, value in checkpoint.model.items()})

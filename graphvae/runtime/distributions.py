@@ -78,7 +78,7 @@ class Normal(Distribution):
     support = "real"
 
     def __init__(self, loc: Tensor | float, scale: Tensor | float, event: int = 1) -> None:
-        self.loc, self.scale, self.event = torch.as_tensor(loc), torch.as_tensor(scale), event
+        self.loc, self.scale, self.event = as_parameter(loc), as_parameter(scale), event
 
     def log_prob(self, value: Tensor) -> Tensor:
         deviation = (value - self.loc) / self.scale
@@ -106,8 +106,8 @@ class Bernoulli(Distribution):
         self.logits, self.event = logits_of(logits, probs), event
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # Above its threshold torch's softplus is the identity: at 40 that is exact in any precision, at the default it is not.
-        return sum_event(value * self.logits - functional.softplus(self.logits, threshold=40), self.event)
+        value, logits = torch.broadcast_tensors(value, self.logits)
+        return -sum_event(functional.binary_cross_entropy_with_logits(logits, value, reduction="none"), self.event)
 
     def sample(self, noise: Tensor) -> Tensor:
         return (noise < self.logits.sigmoid()).to(noise.dtype)
@@ -220,9 +220,14 @@ def positive(raw: Tensor, floor: float = 1e-6) -> Tensor:
     return functional.softplus(raw) + floor
 
 
+def as_parameter(value: Tensor | float | None) -> Tensor:
+    """A tensor as it is, and a number in double precision: without dimensions, it makes no tensor that it meets any wider."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+
+
 def logits_of(logits: Tensor | float | None, probs: float | None) -> Tensor:
     """The logits, from either spelling of the parameter."""
-    return torch.as_tensor(logits) if logits is not None else torch.logit(torch.as_tensor(probs))
+    return as_parameter(logits) if logits is not None else torch.logit(as_parameter(probs))
 
 
 def sum_event(elements: Tensor, event: int) -> Tensor:
