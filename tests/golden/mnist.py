@@ -14,11 +14,14 @@ class Encoder(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.digit = Mlp({"image": (1, 28, 28)}, hidden=[500, 500], heads={"logits": (10,)})
+        self.digit = Mlp(
+            {"image": (1, 28, 28)}, hidden=[500], heads={"logits": (10,)}, normalisation="batch"
+        )
         self.style = Mlp(
             {"image": (1, 28, 28), "digit": (10,)},
-            hidden=[500, 500],
+            hidden=[500],
             heads={"loc": (50,), "scale": (50,)},
+            normalisation="batch",
         )
 
     def forward(self, evidence, noise, knobs):
@@ -41,7 +44,10 @@ class Decoder(nn.Module):
         super().__init__()
         self.register_buffer("digit_logits", torch.zeros(10), persistent=False)
         self.image = Mlp(
-            {"digit": (10,), "style": (50,)}, hidden=[500, 500], heads={"logits": (1, 28, 28)}
+            {"digit": (10,), "style": (50,)},
+            hidden=[500],
+            heads={"logits": (1, 28, 28)},
+            normalisation="batch",
         )
 
     def forward(self, evidence, noise, knobs):
