@@ -39,7 +39,7 @@ class Stage(StrEnum):
 
 
 @app.command()
-def check(spec: SpecPath, settings: Settings = []) -> None:  # noqa: B006 (typer reads the default)
+def check(spec: SpecPath, settings: Settings = []) -> None:
     """Say what is wrong with a spec, and what is probably wrong."""
     graph = read_graph(spec, settings)
     warnings = lint(graph)
@@ -52,7 +52,7 @@ def check(spec: SpecPath, settings: Settings = []) -> None:  # noqa: B006 (typer
 def show(
     spec: SpecPath,
     stage: Annotated[Stage, typer.Option(help="Which form.")] = Stage.spec,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = [],
 ) -> None:
     """Print a spec in one of its forms: resolved, as a graph, as a plan, as code."""
     from graphvae.compiler.pipeline import compile_file
@@ -67,7 +67,7 @@ def compile_spec(
     spec: SpecPath,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The Python file; left out: the terminal.")] = None,
     standalone: Annotated[bool, typer.Option("--standalone", help="Inline the runtime: the file needs torch alone.")] = False,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = [],
 ) -> None:
     """Write a spec's model as PyTorch."""
     from graphvae.compiler.pipeline import compile_file
@@ -90,7 +90,7 @@ def compile_spec(
 def render(
     spec: SpecPath,
     output: Annotated[Path, typer.Option("--output", "-o", help="A file ending in .svg, .png, .pdf or .dot.")],
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = [],
 ) -> None:
     """Draw p and q."""
     from graphvae.diagrams.render import render as draw
@@ -104,7 +104,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run instead.")] = None,
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="The new run folder; left out: runs/MODEL/NUMBER.")] = None,
     data: DataPath = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = [],
 ) -> None:
     """Train a spec's model on its data, or go on with a run."""
     if (spec is None) == (resume is None) or (resume and (run or settings)):

@@ -461,3 +461,9 @@ def test_a_spelling_is_another_name_of_the_parameter(row: Any) -> None:
     for parameter in row.parameters:
         assert (parameter.link == "positive") == (parameter.low == 0.0)
         assert parameter.low < parameter.standard < parameter.high
+
+
+def test_a_missing_label_of_a_switch_may_be_minus_one() -> None:
+    encoded = Bernoulli.encode(torch.tensor([0, 1, -1]), (), torch.float32)
+    assert encoded[:2].tolist() == [0, 1]
+    assert encoded[2].isnan()

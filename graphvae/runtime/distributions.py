@@ -122,6 +122,10 @@ class Bernoulli(Distribution):
         return torch.cartesian_prod(*[ends] * math.prod(event)).reshape(-1, *event)
 
     @staticmethod
+    def encode(value: Tensor, event: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return value.to(dtype).masked_fill(value < 0, torch.nan)  # -1 is what a column of integers has for a missing label
+
+    @staticmethod
     def decode(value: Tensor) -> Tensor:
         return value.round()
 
