@@ -107,7 +107,6 @@ def _threads(number: int) -> Iterator[None]:
 class _Fit:
     """What stays the same throughout a training."""
 
-    run: Run
     compilation: Compilation
     dataset: Dataset
     schedule: Schedule
@@ -134,7 +133,7 @@ def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console)
         runs.restore_optimiser(optimiser.optimizer, checkpoint.optimiser)
     first = checkpoint.epoch if checkpoint else 0
     run.cut_metrics(first)
-    fit = _prepare(run, compilation, dataset, bare, manifest["objective"])
+    fit = _prepare(compilation, dataset, bare, manifest["objective"])
     _announce(console, run, dataset, manifest, first)
     with _events(run, first) as events, _progress(console, spec.training.epochs, first) as advance:
         for epoch in range(first, spec.training.epochs):
@@ -190,12 +189,11 @@ def _rows(evidence: Mapping[str, Evidence], rows: Tensor) -> dict[str, Evidence]
     }
 
 
-def _prepare(run: Run, compilation: Compilation, dataset: Dataset, model: Model, objective: Mapping[str, Any]) -> _Fit:
+def _prepare(compilation: Compilation, dataset: Dataset, model: Model, objective: Mapping[str, Any]) -> _Fit:
     spec = compilation.graph.spec
     labelled = set(dataset.labelled)
     unlabelled = tuple(row for row in range(dataset.rows) if row not in labelled)
     return _Fit(
-        run=run,
         compilation=compilation,
         dataset=dataset,
         schedule=Schedule(
