@@ -23,32 +23,50 @@ class Distribution(ABC):
     parameters: ClassVar[tuple[str, ...]]
     """The heads of a network, in order."""
     support: ClassVar[str]
+    inside: ClassVar[float] = 0.0
+    """A number that lies in the support, which stands where a cell is missing."""
+    joint: ClassVar[int] = 0
+    """How many trailing dimensions are one element: 1 where a vector is one value, 0 where each number is."""
 
     event: int
     """How many trailing dimensions make one value."""
 
     @abstractmethod
-    def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density or log-probability of values [..., event...], as [...]."""
+    def log_density(self, value: Tensor) -> Tensor:
+        """The log-density or log-probability of each independent element of values [..., event...], as [..., elements]."""
 
     @abstractmethod
     def sample(self, noise: Tensor) -> Tensor:
-        """A draw made from noise [..., event...] of this family's kind."""
+        """A draw made from noise of this family's kind, [..., event...] and what each element needs of it behind that."""
 
     @property
     @abstractmethod
     def mean(self) -> Tensor:
         """The mean, [..., event...]."""
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density or log-probability of values [..., event...], as [...]."""
+        return sum_event(self.log_density(value), self.event - self.joint)
+
+    def base(self) -> torch.distributions.Distribution:
+        """The same distribution over one element, as torch has it, for what is known of it in closed form there."""
+        raise TypeError(f"torch has no {type(self).__name__}")
+
+    def kl(self, prior: Distribution) -> Tensor:
+        """The closed-form divergence KL(self || prior) of each element, [..., elements].
+
+        Raises:
+            NotImplementedError: For a pair of families that has none.
+        """
+        return torch.distributions.kl_divergence(self.base(), prior.base())
+
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
-        """What `sample` turns into a draw: uniform noise in the open unit interval, unless a family says otherwise."""
-        device = generator.device if generator else None
-        uniform = torch.rand(shape, generator=generator, dtype=dtype, device=device)
-        return uniform.clamp_min(torch.finfo(dtype).tiny)
+        """What `sample` turns into a draw of that shape: uniform numbers above 0, unless a family says otherwise."""
+        return uniform_noise(shape, generator, dtype)
 
     def cells(self) -> Tensor:
-        """Every value of a discrete family, [cells, event...]."""
+        """Every value of a finite family, [cells, event...]."""
         raise TypeError(f"{type(self).__name__} cannot be enumerated")
 
     @staticmethod
@@ -62,9 +80,33 @@ class Distribution(ABC):
         return value
 
     @staticmethod
-    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
-        """Which elements of data lie in the support, elementwise; a missing one counts as inside."""
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...], number: int) -> Tensor:
+        """Which elements of data lie in the support, elementwise; a missing one counts as inside.
+
+        `number` is the option of the family that bounds its values, such as a total count, or 0.
+        """
         return value.isfinite() | value.isnan()
+
+
+class Relaxable(Distribution):
+    """A discrete family with a continuous relaxation (Maddison et al. 2017; Jang et al. 2017).
+
+    A relaxed value is carried by its log-value, which does not underflow where the value does: the logarithm of a simplex, or
+    the logit of a switch. Densities are those of the log-value, in q and in p, so that they may be compared.
+    """
+
+    @abstractmethod
+    def relax(self, noise: Tensor, temperature: Tensor) -> Tensor:
+        """A relaxed draw's log-value, [..., event...]; as the temperature falls, its value tends to the draw of this noise."""
+
+    @staticmethod
+    @abstractmethod
+    def soften(log_value: Tensor) -> Tensor:
+        """The relaxed value itself, between 0 and 1."""
+
+    @abstractmethod
+    def log_relaxed(self, log_value: Tensor, temperature: Tensor) -> Tensor:
+        """The log-density of each element of log-values [..., event...] under the relaxation, as [..., elements]."""
 
 
 class Normal(Distribution):
@@ -80,12 +122,15 @@ class Normal(Distribution):
     def __init__(self, loc: Tensor | float, scale: Tensor | float, event: int = 1) -> None:
         self.loc, self.scale, self.event = as_parameter(loc), as_parameter(scale), event
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_density(self, value: Tensor) -> Tensor:
         deviation = (value - self.loc) / self.scale
-        return sum_event(-0.5 * deviation.square() - self.scale.log() - HALF_LOG_TWO_PI, self.event)
+        return -0.5 * deviation.square() - self.scale.log() - HALF_LOG_TWO_PI
 
     def sample(self, noise: Tensor) -> Tensor:
         return self.loc + self.scale * noise
+
+    def base(self) -> torch.distributions.Distribution:
+        return torch.distributions.Normal(self.loc, self.scale, validate_args=False)
 
     @property
     def mean(self) -> Tensor:
@@ -93,10 +138,10 @@ class Normal(Distribution):
 
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device if generator else None)
+        return normal_noise(shape, generator, dtype)
 
 
-class Bernoulli(Distribution):
+class Bernoulli(Relaxable):
     """A switch. With `soft` data between 0 and 1 the score is a cross-entropy and no density."""
 
     parameters = ("logits",)
@@ -105,9 +150,24 @@ class Bernoulli(Distribution):
     def __init__(self, logits: Tensor | float | None = None, probs: float | None = None, event: int = 1) -> None:
         self.logits, self.event = logits_of(logits, probs), event
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_density(self, value: Tensor) -> Tensor:
         value, logits = torch.broadcast_tensors(value, self.logits)
-        return -sum_event(functional.binary_cross_entropy_with_logits(logits, value, reduction="none"), self.event)
+        return -functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
+
+    def relax(self, noise: Tensor, temperature: Tensor) -> Tensor:
+        # The draw is 1 where the noise is below the probability: so it is small noise that pushes towards 1.
+        return (self.logits + torch.log1p(-noise) - noise.log()) / temperature
+
+    @staticmethod
+    def soften(log_value: Tensor) -> Tensor:
+        return log_value.sigmoid()
+
+    def log_relaxed(self, log_value: Tensor, temperature: Tensor) -> Tensor:
+        logistic = self.logits - temperature * log_value
+        return temperature.log() + logistic - 2 * functional.softplus(logistic)
+
+    def base(self) -> torch.distributions.Distribution:
+        return torch.distributions.Bernoulli(logits=self.logits, validate_args=False)
 
     def sample(self, noise: Tensor) -> Tensor:
         return (noise < self.logits.sigmoid()).to(noise.dtype)
@@ -130,7 +190,7 @@ class Bernoulli(Distribution):
         return value.round()
 
     @staticmethod
-    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...], number: int) -> Tensor:
         inside = (value >= 0) & (value <= 1) if soft else (value == 0) | (value == 1)
         return inside | value.isnan()
 
@@ -151,11 +211,11 @@ class ContinuousBernoulli(Distribution):
         self.near = torch.where(self.small, self.logits, 0.0)
         self.far = torch.where(self.small, 1.0, self.logits)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_density(self, value: Tensor) -> Tensor:
         size = self.far.abs()
         log_integral = self.far.relu() + (-torch.expm1(-size) / size).log()  # of exp(L x) over [0, 1]
         series = self.near / 2 + self.near.square() / 24 - self.near.pow(4) / 2880
-        return sum_event(value * self.logits - torch.where(self.small, series, log_integral), self.event)
+        return value * self.logits - torch.where(self.small, series, log_integral)
 
     def sample(self, noise: Tensor) -> Tensor:
         # log(1 + noise (exp(L) - 1)) / L: the cumulants of a switch with probability `noise` are its series.
@@ -166,6 +226,9 @@ class ContinuousBernoulli(Distribution):
         series = noise + variance * (self.near / 2 * even + square * skew / 6 * odd)
         return torch.where(self.small, series, inverse).clamp(0, 1)
 
+    def base(self) -> torch.distributions.Distribution:
+        return torch.distributions.ContinuousBernoulli(logits=self.logits, validate_args=False)
+
     @property
     def mean(self) -> Tensor:
         size = self.far.abs()
@@ -174,26 +237,43 @@ class ContinuousBernoulli(Distribution):
         return torch.where(self.small, series, torch.where(self.far > 0, upper, 1 - upper))
 
     @staticmethod
-    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...], number: int) -> Tensor:
         return ((value >= 0) & (value <= 1)) | value.isnan()
 
 
-class Categorical(Distribution):
+class Categorical(Relaxable):
     """One of several categories: an integer in data, a one-hot vector inside the model, its last dimension the categories."""
 
     parameters = ("logits",)
     support = "categories"
+    joint = 1
 
     def __init__(self, logits: Tensor, event: int = 1) -> None:
         self.log_probs, self.event = logits.log_softmax(-1), event
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_density(self, value: Tensor) -> Tensor:
         # Selected, not multiplied, so that 0 times a logit of -inf is 0; a NaN in the value stays a NaN.
-        return sum_event(torch.where(value == 0, 0.0, value * self.log_probs), self.event)
+        return torch.where(value == 0, 0.0, value * self.log_probs).sum(-1)
+
+    def relax(self, noise: Tensor, temperature: Tensor) -> Tensor:
+        return ((self.log_probs + gumbel(noise)) / temperature).log_softmax(-1)
+
+    @staticmethod
+    def soften(log_value: Tensor) -> Tensor:
+        return log_value.exp()
+
+    def log_relaxed(self, log_value: Tensor, temperature: Tensor) -> Tensor:
+        categories, score = log_value.shape[-1], self.log_probs - temperature * log_value
+        constant = math.lgamma(categories) + (categories - 1) * temperature.log()
+        return constant + score.sum(-1) - categories * score.logsumexp(-1)
+
+    def kl(self, prior: Distribution) -> Tensor:
+        assert isinstance(prior, Categorical)
+        ratio = self.log_probs - prior.log_probs
+        return torch.where(self.log_probs == -torch.inf, 0.0, self.log_probs.exp() * ratio).sum(-1)
 
     def sample(self, noise: Tensor) -> Tensor:
-        gumbel = -(-noise.log()).log()
-        return one_hot((self.log_probs + gumbel).argmax(-1), self.log_probs.shape[-1], noise.dtype)
+        return one_hot((self.log_probs + gumbel(noise)).argmax(-1), self.log_probs.shape[-1], noise.dtype)
 
     @property
     def mean(self) -> Tensor:
@@ -215,13 +295,34 @@ class Categorical(Distribution):
         return value.argmax(-1)
 
     @staticmethod
-    def supported(value: Tensor, soft: bool, event: tuple[int, ...]) -> Tensor:
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...], number: int) -> Tensor:
         return (value == value.floor()) & (value >= -1) & (value < event[-1])
 
 
 def positive(raw: Tensor, floor: float = 1e-6) -> Tensor:
     """A head as a scale: softplus(raw) + floor."""
     return functional.softplus(raw) + floor
+
+
+def unit(raw: Tensor) -> Tensor:
+    """A head as a number between 0 and 1."""
+    return raw.sigmoid()
+
+
+def uniform_noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+    """Uniform numbers in the open unit interval."""
+    device = generator.device if generator else None
+    return torch.rand(shape, generator=generator, dtype=dtype, device=device).clamp_min(torch.finfo(dtype).tiny)
+
+
+def normal_noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=generator, dtype=dtype, device=generator.device if generator else None)
+
+
+def gumbel(noise: Tensor) -> Tensor:
+    """Uniform noise as standard Gumbel noise."""
+    return -(-noise.log()).log()
 
 
 def as_parameter(value: Tensor | float | None) -> Tensor:
