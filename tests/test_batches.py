@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphvae.compiler.spec import Objective
-from graphvae.lab.batches import Batch, Schedule, supervision_rate
+from graphvae.lab.batches import Batch, Batches, supervision_rate
 
 sizes = st.integers(0, 40)
 
 
-def schedule(labelled: int, unlabelled: int, batch_size: int, rate: float, seed: int = 0) -> Schedule:
-    return Schedule(tuple(range(labelled)), tuple(range(labelled, labelled + unlabelled)), batch_size, rate, seed)
+def schedule(labelled: int, unlabelled: int, batch_size: int, rate: float, seed: int = 0) -> Batches:
+    return Batches(tuple(range(labelled)), tuple(range(labelled, labelled + unlabelled)), batch_size, lambda step: rate, seed)
 
 
 def rows(batches: list[Batch], kind: str) -> list[int]:
@@ -27,8 +27,8 @@ def test_an_epoch_is_one_pass_over_the_unlabelled_rows(labelled: int, unlabelled
     made = schedule(labelled, unlabelled, size, rate if labelled else 0.0)
     batches = list(made.epoch(2))
     assert sorted(rows(batches, "unlabelled")) == list(range(labelled, labelled + unlabelled))
-    assert [batch.step for batch in batches] == list(range(2 * made.steps, 3 * made.steps))
-    assert all(len(batch.labelled) + len(batch.unlabelled) for batch in batches) or unlabelled < made.steps
+    assert [batch.step for batch in batches] == list(range(made.place(2).start, made.place(3).start))
+    assert all(len(batch.labelled) + len(batch.unlabelled) for batch in batches) or unlabelled < made.place(2).steps
 
 
 @given(st.integers(1, 30), st.integers(1, 60), st.sampled_from([0.1, 0.3, 0.5, 0.8]))

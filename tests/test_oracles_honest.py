@@ -112,7 +112,7 @@ def test_what_stands_in_place_of_a_missing_label_is_never_read(label_term: str) 
     for filler in (torch.nan, torch.inf, 1e6, 0.0):
         filled = dict(evidence)
         for name in LABELS:
-            value, known = evidence[name]
+            value, known, _ = evidence[name]
             filled[name] = Evidence(torch.where(value.isnan(), filler, value), known)
         bound = model([Block(filled, noise_of(model))], model.knobs()).bound
         found.append((bound, gradients(model, bound)))

@@ -97,8 +97,8 @@ def label_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 def latent_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Draw.term
 
-    def term(self: Draw, prior: object) -> Term:
-        made = original(self, prior)
+    def term(self: Draw, prior: object, closed: object = False) -> Term:
+        made = original(self, prior, closed)
         return made._replace(log_p=made.log_p - made.log_draw) if made.log_draw is not None else made
 
     monkeypatch.setattr(Draw, "term", term)
@@ -107,8 +107,8 @@ def latent_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 def mask_not_applied_to_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Draw.term
 
-    def term(self: Draw, prior: object) -> Term:
-        made = original(self, prior)
+    def term(self: Draw, prior: object, closed: object = False) -> Term:
+        made = original(self, prior, closed)
         return made if made.known is None or made.log_cell is None else made._replace(log_cell=made.log_cell.clamp_min(-1.0))
 
     monkeypatch.setattr(Draw, "term", term)
@@ -118,8 +118,8 @@ def mask_not_applied_to_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """A label's density is added to the weights in rows without the label, as if its draw were known."""
     original = Draw.term
 
-    def term(self: Draw, prior: object) -> Term:
-        made = original(self, prior)
+    def term(self: Draw, prior: object, closed: object = False) -> Term:
+        made = original(self, prior, closed)
         if made.known is None or made.log_draw is None:
             return made
         return made._replace(log_label=self.distribution.log_prob(self.value), log_draw=torch.zeros_like(made.log_draw))

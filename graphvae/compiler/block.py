@@ -34,6 +34,11 @@ class Block(BaseModel):
         """The long form of what a person may write short."""
         return data
 
+    @classmethod
+    def words(cls) -> list[str]:
+        """The keys that a person may write; one that Python keeps for itself has another name in here."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
     def span(self, *path: str | int) -> Span | None:
         """Where the value at this path of the block stands; the block itself for no path; None for a default."""
         if not path:

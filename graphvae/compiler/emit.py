@@ -59,6 +59,7 @@ def _imports(plan: Plan) -> Iterator[str]:
     yield from ("from torch import nn", "")
     names = {"Draws", "Model", "Variable"}
     names |= {variable.family.distribution for variable in plan.variables if variable.family}
+    names |= {step.family.distribution for step in plan.draws}
     names |= {_module(step.network) for step in steps if isinstance(step, Compute)}
     names |= {row.link for row in parameters if row.link != "identity"}
     ordered = sorted(names, key=lambda name: (name.islower(), name))
@@ -81,8 +82,8 @@ def _network_class(name: str, side: SidePlan) -> Iterator[str]:
     yield "        return draw.made"
 
 
-def _indented(lines: Iterable[str]) -> Iterator[str]:
-    return (" " * 8 + line if line else "" for line in lines)
+def _indented(lines: Iterable[str], by: int = 8) -> Iterator[str]:
+    return (" " * by + line if line else "" for line in lines)
 
 
 def _attributes(step: Step) -> Iterator[str]:
@@ -113,7 +114,7 @@ def _shapes(opening: str, named: Iterable[tuple[str, tuple[int, ...]]]) -> _Call
 def _tensor(row: Parameter) -> str:
     shape = ", ".join(map(str, row.shape)) if row.shape else "()"
     if row.kind == "learned":
-        return f"{row.python} = nn.Parameter(torch.zeros({shape}))"
+        return f"{row.python} = nn.Parameter(torch.{'randn' if row.spread else 'zeros'}({shape}))"
     value = f"torch.full({row.shape}, {row.number})" if row.number else f"torch.zeros({shape})"
     return f'self.register_buffer("{row.python.removeprefix("self.")}", {value}, persistent=False)'
 
@@ -143,6 +144,8 @@ def _ends_paragraph(step: Step) -> bool:
 
 def _statement(step: Step) -> list[str]:
     match step:
+        case Given() if step.mask:
+            return [f'{step.value.python}, {step.mask.python} = draw.masked("{step.value.name}")']
         case Given():
             return [f'{step.value.python} = draw.given("{step.value.name}")']
         case Compute():
@@ -152,6 +155,8 @@ def _statement(step: Step) -> list[str]:
             return _Call(f"{outputs} = self.{step.network.attribute}(", inputs).lines(8, comment)
         case Draw() if step.enumeration is not None:
             return _drawn(step, "enumerate", [f"axis={step.enumeration}"])
+        case Draw() if step.gradient != "reparameterised":
+            return _drawn(step, step.gradient, [f"axes={len(step.cells)}"] if step.cells else [])
         case Draw() | Score():
             return _drawn(step, "sample", [])
 
@@ -165,6 +170,8 @@ def _drawn(step: Draw | Score, verb: str, options: Sequence[str]) -> list[str]:
 def _distribution(step: Draw | Score) -> _Call:
     arguments = [_argument(row) for row in step.parameters]
     dimensions = len(step.value.event)
+    if step.number is not None and step.family.number:
+        arguments.append(f"{step.family.number.name}={step.number}")
     return _Call(f"{step.family.distribution}(", arguments + [f"event={dimensions}"] * (dimensions != 1))
 
 
@@ -182,16 +189,36 @@ def _model_class(plan: Plan) -> Iterator[str]:
     for variable in plan.variables:
         yield f"        {_variable(variable, plan)},"
     yield "    }"
+    if plan.bound != "self_normalised":
+        yield f'    bound = "{plan.bound}"'
     yield f'    label_term = "{plan.label_term}"'
+    if plan.closed_kl:
+        yield from _closed_kl(plan)
     yield ""
     yield "    def __init__(self):"
     yield "        super().__init__(Encoder(), Decoder())"
 
 
+def _closed_kl(plan: Plan) -> Iterable[str]:
+    """The draws whose divergence has a closed form, each with the labels that take it away where they are known."""
+    entries = [
+        f'"{name}": ({"".join(f"{_quote(label)}, " for label in labels).rstrip()})' for name, labels in plan.closed_kl.items()
+    ]
+    return _indented(_Call("closed_kl = {", entries, "}").lines(4), by=4)
+
+
 def _variable(variable: VariableNode, plan: Plan) -> str:
     assert variable.family is not None
+    draw = next((step for step in plan.draws if step.value.name == variable.name), None)
     arguments = [f'"{variable.role}"', variable.family.distribution, str(variable.event)]
+    if draw and draw.family != variable.family:
+        arguments.append(f"posterior={draw.family.distribution}")
     arguments += ["enumerated=True"] * (variable.name in plan.enumerated) + ["soft=True"] * variable.soft
+    arguments += ["masked=True"] * variable.masked
+    if variable.family.number and variable.family.number.argument:
+        arguments.append(f"number={variable.number}")
+    if draw and draw.cells:
+        arguments.append(f"cells={draw.cells}")
     return f'"{variable.name}": Variable({", ".join(arguments)})'
 
 

@@ -77,6 +77,7 @@ CODES = {
     # runs
     "GV401": "a run folder that cannot be used",
     "GV402": "the training left the real numbers",
+    "GV403": "a labelled density that has reached the floor of its scale",
     # flags
     "GV501": "a flag that cannot be followed",
 }

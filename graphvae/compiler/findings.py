@@ -34,6 +34,7 @@ _CLASSES = {
     "Conditional": "a list of parents, or a mapping",
     "LabelDraw": "a mapping that says how many rows, such as {rows: 100}",
     "Network": "a mapping, such as {hidden: [500]}",
+    "Schedule": "a schedule, such as {schedule: linear, from: 0, to: 1, steps: 1000}",
 }
 _MISSING = {
     "Spec.model": "a spec begins with 'model: NAME'",
@@ -42,6 +43,7 @@ _MISSING = {
     "Data.source": "write where the rows come from, as in source: mnist",
     "Data.columns": "write which column holds each variable, as in columns: {image: image, digit: label}",
     "LabelDraw.variables": "write what a drawn row reveals, as in variables: [digit]",
+    "Schedule.from": "write the number that it begins at, as in from: 1",
     "Validation.rows": "write how many there are, as in rows: 500",
     "Validation.labels": "write labels: true, as the admission that these labels are read",
 }
@@ -53,7 +55,7 @@ _ITEMS = re.compile(f"{_ITEM}(, *{_ITEM})*")
 def diagnose(errors: Sequence[ErrorDetails], root: Map, seen: Mapping[int, Seen]) -> list[Diagnostic]:
     """Every finding once, in the order of the text, with the keys that have no value; `seen` are the blocks by their text."""
     unknown = [details["loc"] for details in errors if details["type"] == "extra_forbidden"]
-    misspelt = {(loc[:-1], closest(str(loc[-1]), _locate(loc, root, seen).block.model_fields)) for loc in unknown}
+    misspelt = {(loc[:-1], closest(str(loc[-1]), _locate(loc, root, seen).block.words())) for loc in unknown}
     found = [_nothing(f"'{name}'", span, "") for name, span in _empty(seen)]
     for details in errors:
         if details["type"] != "missing" or (details["loc"][:-1], details["loc"][-1]) not in misspelt:
@@ -64,7 +66,7 @@ def diagnose(errors: Sequence[ErrorDetails], root: Map, seen: Mapping[int, Seen]
 def _empty(seen: Mapping[int, Seen]) -> Iterator[tuple[str, Span]]:
     for row in seen.values():
         if isinstance(row.longer, Map):
-            yield from ((k, row.longer.spans[k]) for k, v in row.longer.items() if v is None and k in row.block.model_fields)
+            yield from ((k, row.longer.spans[k]) for k, v in row.longer.items() if v is None and k in row.block.words())
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _diagnostic(details: ErrorDetails, place: _Place) -> Diagnostic:
     kind, context, given = details["type"], details.get("ctx", {}), details["input"]
     if kind == "extra_forbidden":
         colon = "write a space behind the ':'" if ":" in place.name else ""
-        hint = colon or did_you_mean(place.name, place.block.model_fields, "keys here")
+        hint = colon or did_you_mean(place.name, place.block.words(), "keys here")
         return Diagnostic("GV050", f"unknown key {_shown(place.name)}", place.key, hint)
     if kind == "missing":
         name = str(details["loc"][-1])

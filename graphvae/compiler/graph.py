@@ -23,14 +23,20 @@ SideName = Literal["p", "q"]
 
 @dataclass(frozen=True)
 class VariableNode:
-    """A variable: its role, its family (None if deterministic), and the shape of one value inside the model."""
+    """A variable: its role, its family (None if deterministic), and the shape of one value inside the model.
+
+    `number` is the whole number that its family needs, such as a total count, or 0. `masked` says that some of its elements may
+    be missing though it is observed.
+    """
 
     name: str
     role: Role | Literal["deterministic"]
     family: Family | None
     event: tuple[int, ...]
-    soft: bool
     span: Span | None
+    soft: bool = False
+    number: int = 0
+    masked: bool = False
 
     @property
     def inferred(self) -> bool:
@@ -42,14 +48,25 @@ class VariableNode:
         """Whether it is known in every row, so that q may condition on it."""
         return self.role in ("observed", "given")
 
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """The shape of its mask: a vector that is one value is there or missing as a whole."""
+        return self.event[: len(self.event) - (self.family.joint if self.family else 0)]
+
 
 @dataclass(frozen=True)
 class ConditionalNode:
-    """One factor: the variable, its completed conditional, and where it was written."""
+    """One factor: the variable, its family on this side, its completed conditional, and where it was written.
+
+    `number` is the family's whole number, as in a VariableNode. `why` says why q draws it as it does.
+    """
 
     variable: VariableNode
+    family: Family | None
     conditional: Conditional
     span: Span | None
+    number: int = 0
+    why: str = ""
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -58,11 +75,16 @@ class ConditionalNode:
     @property
     def heads(self) -> tuple[str, ...]:
         """The parameters that the network computes."""
-        family = self.variable.family
-        if family is None or not self.parents:
+        if self.family is None or not self.parents:
             return ()
-        set_by_number = {family.head(name) for name in self.conditional.parameters}
-        return tuple(row.name for row in family.parameters if row.name not in set_by_number)
+        given = {self.family.head(name): value for name, value in self.conditional.parameters.items()}
+        return tuple(row.name for row in self.family.parameters if given.get(row.name, "head") == "head")
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """How many values the variable has, as a base and a power; only of a finite family."""
+        assert self.family is not None
+        return self.family.cells(self.variable.event, self.number)
 
 
 @dataclass(frozen=True)
@@ -109,7 +131,7 @@ class Side:
     @property
     def factorisation(self) -> str:
         """`q(digit, style | image)`: what is random on this side, given what it is conditioned on."""
-        random = [name for name, node in self.conditionals.items() if node.variable.family]
+        random = [name for name, node in self.conditionals.items() if node.family]
         return f"{self.name}({', '.join(random)}{' | ' * bool(self.conditioned)}{', '.join(self.conditioned)})"
 
 
@@ -126,10 +148,14 @@ class ModelGraph:
         """The variables with these roles, in the order of the text."""
         return [name for name, node in self.variables.items() if node.role in roles]
 
-    def draws_before(self, label: str) -> list[str]:
-        """The sampled variables among a label's ancestors in q: with one of them, its importance weights vary."""
-        before = self.q.ancestors(label)
-        return [name for name in self.q.conditionals if name in before and sampled(self.q.conditionals[name])]
+    def draws_before(self, name: str) -> list[str]:
+        """The sampled variables among a variable's ancestors in q: with one of them, a label's importance weights vary."""
+        before = self.q.ancestors(name)
+        return [other for other in self.q.conditionals if other in before and sampled(self.q.conditionals[other])]
+
+    def labels_behind(self, name: str) -> list[str]:
+        """The supervised variables among a variable's descendants in q: where one is known, the draws are weighted."""
+        return [label for label in self.named("supervised") if name in self.q.ancestors(label)]
 
     def __str__(self) -> str:
         lines = [f"{self.spec.model}"]
@@ -153,19 +179,20 @@ class ModelGraph:
 
 def sampled(node: ConditionalNode) -> bool:
     """Whether a conditional of q draws samples: its variable is random and not enumerated."""
-    return node.variable.family is not None and node.conditional.gradient != "enumerate"
+    return node.family is not None and node.conditional.gradient != "enumerate"
 
 
 def _factor(side: SideName, node: ConditionalNode) -> str:
     name, parents = node.variable.name, ", ".join(map(str, node.conditional.parents))
-    if node.variable.family is None:
+    if node.family is None:
         return f"{name} = network({parents})"
     return f"{side}({name} | {parents})" if parents else f"{side}({name})"
 
 
 def _how(node: ConditionalNode) -> str:
     conditional = node.conditional
-    parts = [f"{name}={value}" for name, value in conditional.parameters.items()]
+    parts = [node.family.name] if node.family and node.family != node.variable.family else []
+    parts += [f"{name}={value}" for name, value in conditional.parameters.items()]
     if conditional.network:
         parts.append(f"{conditional.network.kind} {list(conditional.network.hidden or ())}")
     if conditional.gradient:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import POSITIVE_FLOOR, SUPERVISED_FLOOR, Family, Gradient, Link
+from graphvae.compiler.gradients import Divergence, count, divergence
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode, sampled
 from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
 from graphvae.compiler.spec import Network
@@ -53,7 +54,7 @@ class Parameter:
 
     `keyword` is set where the family would not expect the parameter at its place. `link` is what turns `python` into the
     parameter: the identity, where a constant or a number is the parameter itself. `shape` is that of a learned or constant
-    tensor.
+    tensor; a learned one that is `spread` begins at random.
     """
 
     name: str
@@ -64,13 +65,15 @@ class Parameter:
     number: float
     shape: tuple[int, ...]
     keyword: bool
+    spread: bool
 
 
 @dataclass(frozen=True)
 class Given:
-    """Evidence that q conditions on, or a covariate of p."""
+    """Evidence that q conditions on, or a covariate of p; with a mask of what is there, where some of it may be missing."""
 
     value: Value
+    mask: Value | None
     span: Span | None
 
 
@@ -90,15 +93,21 @@ class Compute:
 class Draw:
     """A draw from a conditional of q, or its value where it is known.
 
-    `enumeration` numbers the axis of an enumerated one; `used` says whether a later step of the side reads the value.
+    `enumeration` numbers the axis of an enumerated one; `used` says whether a later step of the side reads the value; `number`
+    is the argument that the family takes beside its parameters, if any. `cells` are the sizes of the enumeration axes, the
+    first one first and 1 for one that it does not have, over which a score-function draw needs noise of its own. `divergence`
+    says whether log q - log p has a closed form.
     """
 
     value: Value
     used: bool
     family: Family
     parameters: tuple[Parameter, ...]
+    number: int | None
     gradient: Gradient
     enumeration: int | None
+    cells: tuple[int, ...]
+    divergence: Divergence
     labelled: bool
     span: Span | None
 
@@ -111,6 +120,7 @@ class Score:
     used: bool
     family: Family
     parameters: tuple[Parameter, ...]
+    number: int | None
     span: Span | None
 
 
@@ -136,6 +146,7 @@ class Plan:
     span: Span | None
     variables: tuple[VariableNode, ...]
     enumerated: tuple[str, ...]
+    bound: str
     label_term: str
     q: SidePlan
     p: SidePlan
@@ -144,6 +155,8 @@ class Plan:
         facts = [
             f"noise: {', '.join(map(str, self.noise)) or '-'}",
             f"labels: {', '.join(self.labels) or '-'} ({self.label_term})",
+            f"bound: {self.bound}",
+            f"closed KL: {', '.join(map(_shown_closed, self.closed_kl.items())) or '-'}",
         ]
         return "\n".join([*_listing("infer", self.q), "", *_listing("score", self.p), "", *facts]) + "\n"
 
@@ -155,8 +168,13 @@ class Plan:
     @property
     def noise(self) -> tuple[Value, ...]:
         """The noise that q needs: a value in the shape of each sampled variable, for every sample and row."""
-        values = (step.value for step in self.draws if step.enumeration is None)
-        return tuple(Value(value.name, value.name, (SAMPLE, ROW), value.event) for value in values)
+        drawn = (step for step in self.draws if step.enumeration is None)
+        return tuple(Value(d.value.name, d.value.name, (SAMPLE, ROW), (*reversed(d.cells), *d.value.event)) for d in drawn)
+
+    @property
+    def closed_kl(self) -> dict[str, tuple[str, ...]]:
+        """The variables whose divergence has a closed form, and the labels each of which takes it away in its rows."""
+        return {step.value.name: step.divergence.labels for step in self.draws if step.divergence.closed}
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -170,7 +188,7 @@ class Plan:
         drawn = {step.value.name: step for step in self.draws}
         scored = {step.value.name: step for step in self.p.steps if isinstance(step, Score)}
         assert all(scored[name].value == step.value for name, step in drawn.items())
-        assert all(scored[name].family == step.family for name, step in drawn.items())
+        assert all(scored[name].family.support == step.family.support for name, step in drawn.items())
         assert set(scored) == {node.name for node in self.variables if node.role != "given"}
         assert set(drawn) == {node.name for node in self.variables if node.inferred}
         assert set(self.labels) == {node.name for node in self.variables if node.role == "supervised"}
@@ -186,6 +204,7 @@ def _check_side(side: SidePlan) -> None:
         if isinstance(step, Compute):
             assert all(made.get(value.python) == value for value in step.inputs), step
             assert step.network.parents == tuple((value.python, value.event) for value in step.inputs), step
+            assert len(set(step.inputs)) == len(step.inputs), step
             assert all(set(value.axes) <= set(output.axes) for value in step.inputs for output in step.outputs), step
             attributes.append(f"self.{step.network.attribute}")
             heads = () if step.deterministic else step.outputs
@@ -208,7 +227,7 @@ def _values(step: Step) -> tuple[Value, ...]:
     """The variables' values that a step makes; heads do not outlive the draw that they are for."""
     if isinstance(step, Compute):
         return step.outputs if step.deterministic else ()
-    return (step.value,)
+    return (step.value, step.mask) if isinstance(step, Given) and step.mask else (step.value,)
 
 
 def _is_read(value: Value, side: SidePlan) -> bool:
@@ -222,11 +241,12 @@ def schedule(graph: ModelGraph) -> Plan:
     """
     names = Namespace([*LOCALS, *_classes(graph)])
     python = {name: names.create_name(name) for name in sorted(graph.variables)}
+    masks = {name: names.create_name(f"{name}_known") for name, node in sorted(graph.variables.items()) if node.masked}
     temporaries = {row: names.create_name(row) for row in _parameter_names(graph)}
     class_name = Namespace([*_classes(graph), "torch", "nn"]).create_name(_camel(graph.spec.model))
-    enumerated = tuple(n for n, node in graph.q.conditionals.items() if node.variable.family and not sampled(node))
+    enumerated = tuple(n for n, node in graph.q.conditionals.items() if node.family and not sampled(node))
     q_axes = _axes(graph, enumerated)
-    scribe = _Scribe(graph, python, temporaries, enumerated)
+    scribe = _Scribe(graph, python, masks, temporaries, enumerated)
     q = SidePlan("q", graph.q.factorisation, tuple(scribe.steps(graph.q, q_axes)))
     p = SidePlan("p", graph.p.factorisation, tuple(scribe.steps(graph.p, _p_axes(graph, q_axes))))
     return Plan(
@@ -236,6 +256,7 @@ def schedule(graph: ModelGraph) -> Plan:
         span=graph.spec.key("model"),
         variables=tuple(_random(graph)),
         enumerated=enumerated,
+        bound=graph.spec.objective.bound,
         label_term=graph.spec.objective.label_term,
         q=q,
         p=p,
@@ -245,16 +266,21 @@ def schedule(graph: ModelGraph) -> Plan:
 def _random(graph: ModelGraph) -> list[VariableNode]:
     """What is given, then what p scores in its order: noise is drawn in this order, too."""
     given = [graph.variables[name] for name in sorted(graph.named("given"))]
-    return given + [node.variable for node in graph.p.conditionals.values() if node.variable.family]
+    return given + [node.variable for node in graph.p.conditionals.values() if node.family]
+
+
+def _families(graph: ModelGraph) -> list[Family]:
+    families = [node.family for node in graph.variables.values()] + [node.family for node in graph.q.conditionals.values()]
+    return [family for family in families if family]
 
 
 def _classes(graph: ModelGraph) -> list[str]:
-    families = {node.family.distribution for node in graph.variables.values() if node.family}
-    return ["Encoder", "Decoder", "Draws", "Mlp", "Model", "Variable", "positive", *sorted(families)]
+    families = {family.distribution for family in _families(graph)}
+    return ["Encoder", "Decoder", "Draws", "Mlp", "Model", "Variable", "positive", "unit", *sorted(families)]
 
 
 def _parameter_names(graph: ModelGraph) -> list[str]:
-    return sorted({row.name for node in graph.variables.values() if node.family for row in node.family.parameters})
+    return sorted({row.name for family in _families(graph) for row in family.parameters})
 
 
 def _camel(name: str) -> str:
@@ -274,7 +300,7 @@ def _p_axes(graph: ModelGraph, q_axes: Mapping[str, frozenset[str]]) -> dict[str
     """In p a random variable has the axes of its value from q; a deterministic one those of its parents in p."""
     axes = dict(q_axes)
     for name, node in graph.p.conditionals.items():
-        if node.variable.family is None:
+        if node.family is None:
             axes[name] = _inherited(node, axes)
     return axes
 
@@ -289,6 +315,7 @@ class _Scribe:
 
     graph: ModelGraph
     python: Mapping[str, str]
+    masks: Mapping[str, str]
     temporaries: Mapping[str, str]
     enumerated: tuple[str, ...]
 
@@ -296,19 +323,24 @@ class _Scribe:
         values = {name: self.value(name, axes[name]) for name in axes}
         used = {parent for node in side.conditionals.values() for parent in node.parents}
         inputs = sorted(used.difference(side.conditionals))
-        steps: list[Step] = [Given(values[name], self.graph.variables[name].span) for name in inputs]
+        steps: list[Step] = [Given(values[name], self.mask(name), self.graph.variables[name].span) for name in inputs]
         attributes = Namespace(MODULE_ATTRIBUTES)
         for name, node in side.conditionals.items():
             attribute = attributes.create_name(name)
-            if node.conditional.network and (node.heads or node.variable.family is None):
+            if node.conditional.network and (node.heads or node.family is None):
                 steps.append(self.compute(node, values, attribute, _inherited(node, axes)))
-            if node.variable.family:
-                parameters = tuple(self.parameters(side, node, node.variable.family, attributes))
-                steps.append(self.random(side, node, node.variable.family, values[name], name in used, parameters))
+            if node.family:
+                parameters = tuple(self.parameters(side, node, node.family, attributes))
+                steps.append(self.random(side, node, node.family, values[name], name in used, parameters))
         return steps
 
     def value(self, name: str, axes: frozenset[str]) -> Value:
         return Value(name, self.python[name], self.ordered(axes), self.graph.variables[name].event)
+
+    def mask(self, name: str) -> Value | None:
+        """Which elements of a variable are there, for one of which some may be missing."""
+        node = self.graph.variables[name]
+        return Value(f"{name}.known", self.masks[name], (ROW,), node.elements) if node.masked else None
 
     def ordered(self, axes: frozenset[str]) -> tuple[str, ...]:
         """Enumerations from the last to the first (the first is next to the samples), then sample, then row."""
@@ -317,25 +349,28 @@ class _Scribe:
 
     def compute(self, node: ConditionalNode, values: Mapping[str, Value], attribute: str, axes: frozenset[str]) -> Compute:
         assert node.conditional.network is not None
-        inputs = tuple(values[parent] for parent in node.parents)
+        inputs = tuple(value for parent in node.parents for value in (values[parent], self.mask(parent)) if value)
         parents = tuple((value.python, value.event) for value in inputs)
         variable = node.variable
-        if variable.family is None:
+        if node.family is None:
             heads: tuple[tuple[str, tuple[int, ...]], ...] = (
                 (("value", variable.event),) if _shape_is_stated(node, self.graph) else ()
             )
             outputs: tuple[Value, ...] = (values[variable.name],)
         else:
-            heads = tuple((head, variable.event) for head in node.heads)
-            outputs = tuple(self.head(variable, head, self.ordered(axes)) for head in node.heads)
+            outputs = tuple(self.head(node, node.family, head, self.ordered(axes)) for head in node.heads)
+            heads = tuple((head, value.event) for head, value in zip(node.heads, outputs, strict=True))
         network = NetworkPlan(attribute, parents, heads, node.conditional.network)
-        return Compute(network, inputs, outputs, variable.name, variable.family is None, node.span)
+        return Compute(network, inputs, outputs, variable.name, node.family is None, node.span)
 
-    def head(self, variable: VariableNode, head: str, axes: tuple[str, ...]) -> Value:
-        return Value(f"{variable.name}.{head}", self.temporaries[head], axes, variable.event)
+    def head(self, node: ConditionalNode, family: Family, head: str, axes: tuple[str, ...]) -> Value:
+        row = family.parameter(head)
+        assert row is not None
+        shape = row.shape(node.variable.event, node.number)
+        return Value(f"{node.variable.name}.{head}", self.temporaries[head], axes, shape)
 
     def parameters(self, side: Side, node: ConditionalNode, family: Family, attributes: Namespace) -> list[Parameter]:
-        floor = SUPERVISED_FLOOR if side.name == "q" and node.variable.role == "supervised" else POSITIVE_FLOOR
+        labelled = side.name == "q" and node.variable.role == "supervised"
         given = {family.head(name): (name, value) for name, value in node.conditional.parameters.items()}
         rows = []
         for row in family.parameters:
@@ -345,11 +380,13 @@ class _Scribe:
             python = repr(number)
             if value == "head":
                 kind, python = "head", self.temporaries[row.name]
-            elif value == "learned" or family.discrete:
+            elif value == "learned" or family.tensors:
                 kind = "learned" if value == "learned" else "constant"
                 python = "self." + attributes.create_name(f"{node.variable.name}_{spelling}")
             link = row.link if kind in ("head", "learned") else "identity"
-            rows.append(Parameter(spelling, kind, python, link, floor, number, node.variable.event, spelling != row.name))
+            floor = SUPERVISED_FLOOR if labelled and row.name == "scale" else POSITIVE_FLOOR
+            shape = row.shape(node.variable.event, node.number)
+            rows.append(Parameter(spelling, kind, python, link, floor, number, shape, spelling != row.name, row.spread))
         return rows
 
     def random(
@@ -361,12 +398,31 @@ class _Scribe:
         used: bool,
         parameters: tuple[Parameter, ...],
     ) -> Draw | Score:
+        number = node.number if family.number and family.number.argument else None
         if side.name == "p":
-            return Score(value, used, family, parameters, node.span)
+            return Score(value, used, family, parameters, number, node.span)
         gradient = node.conditional.gradient
         assert gradient is not None
         axis = self.enumerated.index(value.name) if value.name in self.enumerated else None
-        return Draw(value, used, family, parameters, gradient, axis, node.variable.role == "supervised", node.span)
+        return Draw(
+            value=value,
+            used=used,
+            family=family,
+            parameters=parameters,
+            number=number,
+            gradient=gradient,
+            enumeration=axis,
+            cells=self.cells(value) if gradient == "score_function" else (),
+            divergence=divergence(self.graph, value.name),
+            labelled=node.variable.role == "supervised",
+            span=node.span,
+        )
+
+    def cells(self, value: Value) -> tuple[int, ...]:
+        """The sizes of the enumeration axes up to the last that a value has."""
+        has = [f"enumeration {name}" in value.axes for name in self.enumerated]
+        sizes = [count(self.graph.q.conditionals[n]) if there else 1 for n, there in zip(self.enumerated, has, strict=True)]
+        return tuple(sizes[: len(has) - has[::-1].index(True)]) if any(has) else ()
 
 
 def _shape_is_stated(node: ConditionalNode, graph: ModelGraph) -> bool:
@@ -379,11 +435,16 @@ def _listing(verb: str, side: SidePlan) -> list[str]:
     return [f"{verb}: {side.factorisation}", *(f"  {_line(step)}" for step in side.steps)]
 
 
+def _shown_closed(entry: tuple[str, tuple[str, ...]]) -> str:
+    name, labels = entry
+    return f"{name} (unless {' or '.join(labels)} is known)" if labels else name
+
+
 def _line(step: Step) -> str:
     span = f"  line {step.span.line}" if step.span else ""
     match step:
         case Given():
-            text = f"given    {step.value}"
+            text = f"given    {step.value}{f', {step.mask}' if step.mask else ''}"
         case Compute():
             inputs = ", ".join(value.python for value in step.inputs)
             text = f"compute  {', '.join(map(str, step.outputs))} = {step.network.attribute}({inputs})"

@@ -7,11 +7,13 @@ mistake stops it, since the rest would be echoes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import prod
 
 from graphvae.compiler import structure
 from graphvae.compiler.dag import topological_order
 from graphvae.compiler.families import FAMILIES, Family
+from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, choose
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, Network, ParameterValue, Spec, Variable
 
@@ -29,9 +31,16 @@ def resolve(spec: Spec) -> ModelGraph:
     graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
-    samples = graph.spec.objective.samples or (8 if any(map(graph.draws_before, graph.named("supervised"))) else 1)
-    objective = graph.spec.objective.model_copy(update={"samples": samples})
+    structure.check_draws(graph)
+    objective = graph.spec.objective.model_copy(update={"samples": graph.spec.objective.samples or _samples(graph)})
     return ModelGraph(graph.spec.model_copy(update={"objective": objective}), variables, p, q)
+
+
+def _samples(graph: ModelGraph) -> int:
+    """Several where the weights of samples can differ, or a score-function gradient leaves one out; else one."""
+    gradients = [node.conditional.gradient for node in graph.q.conditionals.values()]
+    weighted = graph.spec.objective.bound != "self_normalised" or any(map(graph.draws_before, graph.named("supervised")))
+    return 8 if weighted or "score_function" in gradients else 1
 
 
 def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
@@ -40,10 +49,16 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
     if variable.distribution is None:
         stated = structure.stated_event(variable)
         event = _event_of_conditional(name, spec) if stated is None else stated
-        return VariableNode(name, "deterministic", None, event, soft=False, span=span)
+        return VariableNode(name, "deterministic", None, event, span)
     family = FAMILIES[variable.distribution]
     event = (structure.stated_event(variable) or ()) + ((variable.categories or 0,) if family.simplex else ())
-    return VariableNode(name, variable.role, family, event, bool(variable.soft), span)
+    number, masked = _number(family, variable), variable.missing == "mask"
+    return VariableNode(name, variable.role, family, event, span, bool(variable.soft), number, masked)
+
+
+def _number(family: Family, block: Variable | Conditional) -> int:
+    """The whole number that a family needs, as written or by default; 0 if it needs none."""
+    return (getattr(block, family.number.name) or family.number.default or 0) if family.number else 0
 
 
 def _defined_by_conditionals(spec: Spec, declared: Mapping[str, VariableNode]) -> dict[str, VariableNode]:
@@ -54,7 +69,7 @@ def _defined_by_conditionals(spec: Spec, declared: Mapping[str, VariableNode]) -
             if name not in declared and name not in found:
                 structure.check_definition(side, name, conditional, spec, declared)
                 event = _event_of_conditional(name, spec)
-                found[name] = VariableNode(name, "deterministic", None, event, soft=False, span=spec.key(side, name))
+                found[name] = VariableNode(name, "deterministic", None, event, spec.key(side, name))
     return found
 
 
@@ -78,37 +93,65 @@ def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> 
         structure.check_conditional(side, variables[name], conditional, spec, variables)
         parents[name] = tuple(parent.variable for parent in conditional.parents)
     structure.check_acyclic(side, parents, spec)
-    order = [name for name in topological_order(parents) if name in nodes]
-    return Side(side, {name: _node(side, variables[name], written.get(name), spec, variables) for name in order})
+    made = [
+        _node(side, variables[name], written.get(name), spec, variables) for name in topological_order(parents) if name in nodes
+    ]
+    built = Side(side, {node.variable.name: node for node in made})
+    if side == "p":
+        return built
+    chosen = choose(built, spec.objective)
+    return Side(side, {node.variable.name: _drawn(node, chosen[node.variable.name]) if node.family else node for node in made})
 
 
 def _node(
     side: SideName, variable: VariableNode, written: Conditional | None, spec: Spec, variables: Mapping[str, VariableNode]
 ) -> ConditionalNode:
     if written is None:
-        return ConditionalNode(variable, Conditional(parameters=_standard(variable.family)), variable.span)
-    node = ConditionalNode(variable, written, spec.key(side, variable.name))
+        standard = Conditional(parameters=_standard(variable.family))
+        return ConditionalNode(variable, variable.family, standard, variable.span, variable.number)
+    family, number = variable.family, variable.number
+    if written.distribution:
+        family = FAMILIES[written.distribution]
+        number = _number(family, written)
+    parameters = _parameters(family, written)
+    node = ConditionalNode(
+        variable, family, written.model_copy(update={"parameters": parameters}), spec.key(side, variable.name), number
+    )
+    if not node.heads and family is not None:
+        return node
     inputs = sum(prod(variables[parent].event) for parent in node.parents)
-    outputs = prod(variable.event) * max(1, len(node.heads))
-    update: dict[str, object] = {"parameters": _parameters(node)}
-    if node.heads or variable.family is None:
-        update["network"] = _network(written.network, inputs, outputs)
-    if side == "q" and variable.family is not None:
-        update["gradient"] = written.gradient or variable.family.gradients[0]
-    return ConditionalNode(variable, written.model_copy(update=update), node.span)
+    network = _network(written.network, inputs, _outputs(node))
+    return replace(node, conditional=node.conditional.model_copy(update={"network": network}))
+
+
+def _drawn(node: ConditionalNode, choice: Choice) -> ConditionalNode:
+    """A conditional of q with its gradient, and a temperature where that needs one."""
+    update: dict[str, object] = {"gradient": choice.gradient}
+    if choice.gradient in RELAXED:
+        update["temperature"] = node.conditional.temperature or TEMPERATURE
+    return replace(node, conditional=node.conditional.model_copy(update=update), why=choice.why)
 
 
 def _standard(family: Family | None) -> dict[str, ParameterValue]:
     return {row.name: row.standard for row in family.parameters} if family else {}
 
 
-def _parameters(node: ConditionalNode) -> dict[str, ParameterValue]:
-    """Without parents there is no network: what no number sets is learned."""
-    written, family = dict(node.conditional.parameters), node.variable.family
-    if family is None or node.parents:
-        return written
-    set_by_number = {family.head(name) for name in written}
-    return written | {row.name: "learned" for row in family.parameters if row.name not in set_by_number}
+def _parameters(family: Family | None, written: Conditional) -> dict[str, ParameterValue]:
+    """What no person sets is learned where the family says so, or where there are no parents for a network."""
+    given = dict(written.parameters)
+    if family is None:
+        return given
+    set_already = {family.head(name) for name in given}
+    rows = [row for row in family.parameters if row.name not in set_already]
+    return given | {row.name: "learned" for row in rows if not written.parents or row.default == "learned"}
+
+
+def _outputs(node: ConditionalNode) -> int:
+    """How many numbers the heads have together."""
+    if node.family is None:
+        return prod(node.variable.event)
+    rows = [row for row in node.family.parameters if row.name in node.heads]
+    return sum(prod(row.shape(node.variable.event, node.number)) for row in rows)
 
 
 def _network(written: Network | None, inputs: int, outputs: int) -> Network:
@@ -124,15 +167,16 @@ def _widths(inputs: int, outputs: int) -> tuple[int, int]:
 
 def _complete(spec: Spec, variables: Mapping[str, VariableNode], p: Side, q: Side) -> Spec:
     """The spec with every default in it, in the order of the text."""
-    declared = {
-        name: variable.model_copy(update={"soft": bool(variable.soft)}) if "soft" in _options(variables[name]) else variable
-        for name, variable in spec.variables.items()
-    }
+    declared = {name: variable.model_copy(update=_options(variables[name])) for name, variable in spec.variables.items()}
     return spec.model_copy(update={"variables": declared, "p": _ordered(p, variables), "q": _ordered(q, variables)})
 
 
-def _options(node: VariableNode) -> tuple[str, ...]:
-    return node.family.options if node.family else ()
+def _options(node: VariableNode) -> dict[str, object]:
+    """The keys that belong to a variable's family alone, with their defaults."""
+    if node.family is None:
+        return {}
+    options: dict[str, object] = {"soft": node.soft} if node.family.soft else {}
+    return options | ({node.family.number.name: node.number} if node.family.number else {})
 
 
 def _ordered(side: Side, names: Iterable[str]) -> dict[str, Conditional]:

@@ -71,7 +71,7 @@ def _one_of(expected: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError as error:
-            if any(found["type"] in BOUNDS or found["input"] is not value for found in error.errors()):
+            if any(found["type"] in (*BOUNDS, "missing") or found["input"] is not value for found in error.errors()):
                 raise  # of the right kind, and wrong in itself or deeper inside
             raise PydanticCustomError("alternatives", "{what}", {"what": expected}) from None
 
@@ -79,7 +79,9 @@ def _one_of(expected: str) -> WrapValidator:
 
 
 def _kind(value: object) -> str:
-    return "by variable" if isinstance(value, dict) else "word" if isinstance(value, str) else "number"
+    if isinstance(value, dict):
+        return "a schedule" if "schedule" in value else "by variable"
+    return "a schedule" if isinstance(value, Schedule) else "word" if isinstance(value, str) else "number"
 
 
 def _family(value: object) -> object:
@@ -96,22 +98,54 @@ Parent = Annotated[Reference, PlainValidator(Reference.parse), PlainSerializer(s
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
-ParameterValue = Annotated[float | Literal["learned"], _one_of("a number or 'learned'")]
+ParameterValue = Annotated[float | Literal["learned", "head"], _one_of("a number, 'learned' or 'head'")]
+Role = Literal["latent", "supervised", "observed", "given"]
+
+
+class Schedule(Block):
+    """A number that changes with the step of the training."""
+
+    schedule: Literal["constant", "linear", "cosine", "cyclic"]
+    """`linear` and `cosine` go from one number to another and stay there; `cyclic` rises in the first half of every cycle and
+    stays in the second (Fu et al. 2019); `constant` stays at its first."""
+    start: Annotated[float, Field(alias="from")]
+    """The number at the first step."""
+    end: Annotated[float | None, Field(alias="to")] = None
+    """The number at the end. Not of a constant."""
+    steps: Positive | None = None
+    """How many steps the way takes, or a whole cycle. Not of a constant."""
+
+
 Weight = Annotated[float, Field(ge=0)]
-WeightByVariable = dict[VariableName, Weight]
+Scheduled = Annotated[
+    Annotated[Weight, Tag("number")] | Annotated[Schedule, Tag("a schedule")],
+    Discriminator(_kind),
+    _one_of("a number or a schedule"),
+]
+WeightByVariable = dict[VariableName, Scheduled]
 Alpha = Annotated[
     Annotated[Weight, Tag("number")]
     | Annotated[Literal["auto"], Tag("word")]
+    | Annotated[Schedule, Tag("a schedule")]
     | Annotated[WeightByVariable, Tag("by variable")],
     Discriminator(_kind),
-    _one_of("a number, 'auto', or numbers by variable"),
+    _one_of("a number, 'auto', a schedule, or numbers by variable"),
 ]
 Beta = Annotated[
-    Annotated[Weight, Tag("number")] | Annotated[WeightByVariable, Tag("by variable")],
+    Annotated[Weight, Tag("number")] | Annotated[Schedule, Tag("a schedule")] | Annotated[WeightByVariable, Tag("by variable")],
     Discriminator(_kind),
-    _one_of("a number, or numbers by variable"),
+    _one_of("a number, a schedule, or numbers by variable"),
 ]
-Role = Literal["latent", "supervised", "observed", "given"]
+Rate = Annotated[
+    Annotated[Fraction, Tag("number")] | Annotated[Schedule, Tag("a schedule")],
+    Discriminator(_kind),
+    _one_of("a number between 0 and 1, or a schedule"),
+]
+Temperature = Annotated[
+    Annotated[Annotated[float, Field(gt=0)], Tag("number")] | Annotated[Schedule, Tag("a schedule")],
+    Discriminator(_kind),
+    _one_of("a number above 0, or a schedule"),
+]
 
 
 class Variable(Block):
@@ -129,6 +163,16 @@ class Variable(Block):
     """How many values a categorical variable has; in the data they are the integers from 0."""
     soft: bool | None = None
     """Bernoulli only: accept values between 0 and 1. The likelihood is then no density, and is reported as none."""
+    total_count: Positive | None = None
+    """Binomial only: the number of trials, the largest value."""
+    levels: Annotated[int, Field(ge=2)] | None = None
+    """Discretised logistic only: how many levels between 0 and 1 a pixel has, 256 if nothing is said."""
+    components: Positive | None = None
+    """Mixture of normals only: the number of components."""
+    rank: Positive | None = None
+    """Low-rank normal only: the number of columns of its factor."""
+    missing: Literal["mask"] | None = None
+    """Observed only: what is missing leaves the likelihood, and q sees a mask beside the value. Left out: an error."""
 
 
 class Network(Block):
@@ -154,9 +198,19 @@ class Conditional(Block):
     network: Network | None = None
     """The network from the parents. Left out: an mlp, where there are parents and a parameter that nothing else sets."""
     parameters: dict[str, ParameterValue] = Field(default_factory=dict)
-    """Parameters of the family that the network does not set: a number, or `learned`."""
+    """Parameters of the family that the network does not set: a number, or `learned`, one value for all rows; `head` has the
+    network set one that is learned if nothing is said."""
+    distribution: Annotated[str | None, BeforeValidator(_family)] = None
+    """In q: another family than p's, over the same support."""
+    components: Positive | None = None
+    """The number of components of a mixture of normals that only q has."""
+    rank: Positive | None = None
+    """The rank of a low-rank normal that only q has."""
     gradient: Gradient | None = None
-    """In q: how a draw passes gradients on. Left out: enumerate where the family is discrete, else reparameterised."""
+    """In q: how a draw passes gradients on. Left out: reparameterised where the family can be; else enumerate, as long as the
+    joint number of cells allows; else concrete where the family has a relaxation; else score_function."""
+    temperature: Temperature | None = None
+    """In q: the temperature of a concrete or straight-through draw, 0.66 if nothing is said."""
     size: Positive | None = None
     """Of a deterministic variable: the length of its vector. Neither size nor shape: the last hidden layer itself."""
     shape: Shape | None = None
@@ -171,17 +225,23 @@ class Conditional(Block):
 class Objective(Block):
     """The semi-supervised objective and its weights."""
 
-    bound: Literal["self_normalised"] = "self_normalised"
-    """The bound: self-normalised importance sampling over samples and enumerated values."""
+    bound: Literal["self_normalised", "importance", "importance_dreg"] = "self_normalised"
+    """The bound: self-normalised importance sampling over samples and enumerated values; or the logarithm of the mean
+    importance weight, with its plain or its doubly reparameterised gradient."""
     samples: Positive | None = None
-    """Samples a row. Left out: 1 where all importance weights are constant, 8 where a label stands behind a draw."""
+    """Samples a row. Left out: 1 where all importance weights are constant; 8 where a label stands behind a draw, where a draw
+    has a score-function gradient, and under an importance bound."""
+    kl: Literal["sampled", "closed"] = "sampled"
+    """How log q - log p of a draw is taken: at the sample, with no variance left where q is exact; or by its mean in closed
+    form, wherever that leaves the expectation as it is."""
     label_term: Literal["log_mean", "mean_log"] = "log_mean"
     """The estimator of log q(label | row): the logarithm of the mean weight, or the mean of the logarithms."""
     alpha: Alpha = "auto"
-    """The weight of log q(label | row): a number, numbers by variable, or `auto`, a tenth of the rows per labelled row."""
+    """The weight of log q(label | row): a number, a schedule, either by variable, or `auto`, a tenth of the rows per labelled
+    row."""
     beta: Beta = 1.0
-    """The weight of log q - log p of latent variables: a number, or numbers by variable (1 where not named)."""
-    supervision_rate: Fraction | None = None
+    """The weight of log q - log p of latent variables: a number, a schedule, or either by variable (1 where not named)."""
+    supervision_rate: Rate | None = None
     """The share of labelled rows in a batch. Left out, with gamma: their share in the data."""
     gamma: Annotated[float, Field(ge=0)] | None = None
     """The same knob as the weight of the labelled rows in the sum over all rows."""
@@ -298,7 +358,7 @@ class Spec(Block):
 
     def __str__(self) -> str:
         """The spec as YAML with every default visible; it parses to the same spec."""
-        data = self.model_dump(mode="json", exclude_none=True)
+        data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

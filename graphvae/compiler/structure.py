@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 
 from graphvae.compiler.dag import Parents, find_cycle
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
-from graphvae.compiler.families import FAMILIES, Family
-from graphvae.compiler.graph import ModelGraph, SideName, VariableNode
-from graphvae.compiler.spec import Conditional, LabelDraw, Spec, Variable
+from graphvae.compiler.families import FAMILIES, INFINITY, Family
+from graphvae.compiler.gradients import RELAXED, count, divergence
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, SideName, VariableNode
+from graphvae.compiler.spec import Conditional, LabelDraw, Schedule, Spec, Variable
 
 _NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
-_POWER = 64  # draws of one variable that are counted: more are beyond any bound
+_OPTIONS = ("categories", "soft", "total_count", "levels", "components", "rank")
 
 
 def check_variable(name: str, variable: Variable, span: Span | None) -> None:
@@ -27,15 +28,32 @@ def check_variable(name: str, variable: Variable, span: Span | None) -> None:
         message = f"'{name}' is {variable.role} and has no distribution"
         hint = "give it a distribution; a variable without one is computed, and never known"
         raise SpecError.of("GV057", message, variable.key("role"), hint)
-    for option in ("categories", "soft"):
+    for option in _OPTIONS:
         if getattr(variable, option) is not None and (family is None or option not in family.options):
-            owner = next(row.name for row in FAMILIES.values() if option in row.options)
-            message = f"'{option}' belongs to the family {owner}, and '{name}' is {family.name if family else 'deterministic'}"
-            hint = "leave it out" if family else f"leave it out, or write distribution: {owner}"
+            owners = [row.name for row in FAMILIES.values() if option in row.options]
+            owner = f"the famil{'ies' if len(owners) > 1 else 'y'} {' and '.join(owners)}"
+            message = f"'{option}' belongs to {owner}, and '{name}' is {family.name if family else 'deterministic'}"
+            hint = "leave it out" if family else f"leave it out, or write distribution: {owners[0]}"
             raise SpecError.of("GV057", message, variable.key(option), hint)
-    if family and family.simplex and variable.categories is None:
+    if family:
+        _check_family(name, family, variable, span)
+    if variable.missing and variable.role != "observed":
+        message = f"'missing' belongs to observed variables, and '{name}' is {variable.role}"
+        hint = "a supervised variable may be empty anyway: q infers it" if variable.role == "supervised" else "leave it out"
+        raise SpecError.of("GV057", message, variable.key("missing"), hint)
+
+
+def _check_family(name: str, family: Family, variable: Variable, span: Span | None) -> None:
+    """What a family cannot do without: categories, a whole number, the length of a vector."""
+    if family.simplex and variable.categories is None:
         message = f"'{name}' is {family.name}, and the number of its categories is missing"
         raise SpecError.of("GV051", message, span, "write how many values it has, as in categories: 10")
+    if family.number and family.number.default is None and getattr(variable, family.number.name) is None:
+        message = f"'{name}' is {family.name}, and its {family.number.name} is missing"
+        raise SpecError.of("GV051", message, span, f"write it, as in {family.number.name}: 10")
+    if family.vector and not stated_event(variable):
+        message = f"'{name}' is {family.name}, which is a distribution over vectors, and its size is missing"
+        raise SpecError.of("GV051", message, span, "write how long it is, as in size: 2")
 
 
 def check_observed(variables: Mapping[str, VariableNode], spec: Spec) -> None:
@@ -94,7 +112,7 @@ def check_conditional(
     if variable.family is None:
         _check_deterministic(side, variable, conditional, spec)
     else:
-        _check_random(side, variable, variable.family, conditional)
+        _check_random(side, variable, _family_of(side, variable, variable.family, conditional), conditional)
 
 
 def _check_parents(
@@ -113,6 +131,10 @@ def _check_parents(
             raise SpecError.of("GV103", f"'{variable.name}' names its parent '{parent}' twice", span, "leave one of them out")
         seen.add(parent)
         _check_available(side, variable.name, variables[parent.variable], span, spec)
+        if side == "p" and variables[parent.variable].masked:
+            message = f"'{variable.name}' has the parent '{parent}' in p, some of which may be missing"
+            hint = f"make '{parent}' supervised, with a conditional in q that infers what is missing"
+            raise SpecError.of("GV105", message, span, hint)
 
 
 def _check_available(side: SideName, child: str, parent: VariableNode, span: Span | None, spec: Spec) -> None:
@@ -131,7 +153,7 @@ def _check_deterministic(side: SideName, variable: VariableNode, conditional: Co
     if not conditional.parents:
         message = f"'{name}' is deterministic and has no parents in {side}"
         raise SpecError.of("GV107", message, span, f"write {_NETWORK.format(name=name)}")
-    for key in ("parameters", "gradient"):
+    for key in ("parameters", "gradient", "distribution", "temperature"):
         if getattr(conditional, key):
             message = f"'{name}' is deterministic and has no {key}"
             raise SpecError.of("GV109", message, conditional.key(key), "leave the key out")
@@ -151,21 +173,43 @@ def _check_random(side: SideName, variable: VariableNode, family: Family, condit
         if getattr(conditional, key) is not None:
             message = f"'{variable.name}' is random: its {key} cannot stand here"
             raise SpecError.of("GV106", message, conditional.key(key), f"write the {key} under 'variables'")
-    if conditional.gradient and side == "p":
-        message = f"the gradient of '{variable.name}' cannot stand in p: variables are drawn in q"
-        raise SpecError.of("GV110", message, conditional.key("gradient"), "leave it out, or write it in q")
+    for key in ("gradient", "temperature"):
+        if getattr(conditional, key) is not None and side == "p":
+            message = f"the {key} of '{variable.name}' cannot stand in p: variables are drawn in q"
+            raise SpecError.of("GV110", message, conditional.key(key), "leave it out, or write it in q")
     if conditional.gradient and conditional.gradient not in family.gradients:
         message = f"'{variable.name}' is {family.name} and cannot be drawn by '{conditional.gradient}'"
         hint = f"a {family.name} variable can be: {', '.join(family.gradients)}"
         raise SpecError.of("GV110", message, conditional.span("gradient"), hint)
-    _check_parameters(variable.name, family, conditional)
+    _check_parameters(side, variable, family, conditional)
     _check_network(variable.name, family, conditional)
 
 
-def _check_parameters(name: str, family: Family, conditional: Conditional) -> None:
-    set_by: dict[str, str] = {}
+def _family_of(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> Family:
+    """The family on this side: in q it may be another one over the same support."""
+    if conditional.distribution is None:
+        return family
+    span, other = conditional.span("distribution"), FAMILIES[conditional.distribution]
+    if side == "p":
+        message = f"the family of '{variable.name}' in p stands under 'variables'"
+        raise SpecError.of("GV106", message, conditional.key("distribution"), "write it there, or leave it out")
+    if other.support != family.support:
+        fitting = ", ".join(row.name for row in FAMILIES.values() if row.support == family.support)
+        message = f"'{variable.name}' is {family.name} ({family.support}) in p, and {other.name} ({other.support}) in q"
+        raise SpecError.of("GV108", message, span, f"the families over the same support are: {fitting}")
+    if other.number and other.number.default is None and getattr(conditional, other.number.name, None) is None:
+        message = f"'{variable.name}' is {other.name} in q, and its {other.number.name} is missing"
+        raise SpecError.of("GV051", message, span, f"write it beside the distribution, as in {other.number.name}: 3")
+    if other.vector and not variable.event:
+        message = f"'{variable.name}' is a scalar, and {other.name} is a distribution over vectors"
+        raise SpecError.of("GV108", message, span, "give it a size: 1, or another family")
+    return other
+
+
+def _check_parameters(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> None:
+    name, set_by = variable.name, dict[str, str]()
     for key, value in conditional.parameters.items():
-        place = conditional.key("parameters", key)
+        place, span = conditional.key("parameters", key), conditional.span("parameters", key)
         row = family.parameter(key)
         if row is None:
             hint = did_you_mean(key, [row.name for row in family.parameters], f"parameters of {family.name}")
@@ -175,25 +219,45 @@ def _check_parameters(name: str, family: Family, conditional: Conditional) -> No
             message = f"'{set_by[head]}' and '{key}' of '{name}' set the same parameter"
             raise SpecError.of("GV056", message, place, "keep one of them")
         set_by[head] = key
-        if value == "learned":
+        if isinstance(value, str):
             if head != key:
-                span, hint = conditional.span("parameters", key), f"write {head}: learned"
-                raise SpecError.of("GV109", f"'{key}' of '{name}' must be a number, and not learned", span, hint)
-        elif not row.low < value < row.high:
-            bounds = f"greater than {row.low:g}" if row.high == float("inf") else f"between {row.low:g} and {row.high:g}"
-            message = f"'{key}' of '{name}' must be {bounds}, and not {value:g}"
-            raise SpecError.of("GV109", message, conditional.span("parameters", key))
+                message = f"'{key}' of '{name}' must be a number, and not {value}"
+                raise SpecError.of("GV109", message, span, f"write {head}: {value}")
+        elif not row.allows(value):
+            bounds = f"greater than {row.low:g}" if row.high == INFINITY else f"between {row.low:g} and {row.high:g}"
+            raise SpecError.of("GV109", f"'{key}' of '{name}' must be {bounds}, and not {value:g}", span)
+    _check_interval(side, variable, family, conditional)
+
+
+def _check_interval(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> None:
+    """The uniform prior of what q infers must cover all that q may draw."""
+    if family.name != "uniform":
+        return
+    low, high = (conditional.parameters.get(key, standard) for key, standard in (("low", 0.0), ("high", 1.0)))
+    if isinstance(low, float) and isinstance(high, float) and low >= high:
+        message = f"the interval of '{variable.name}' is empty: low is {low:g} and high is {high:g}"
+        raise SpecError.of("GV109", message, conditional.key("parameters"))
+    whole = not conditional.parents and (low, high) == (0.0, 1.0) and len(conditional.parameters) == len(family.parameters)
+    if side == "p" and variable.inferred and not whole:
+        message = f"p's interval of '{variable.name}' may leave out what q draws, and its density is 0 there"
+        hint = f"leave '{variable.name}' out of p, which gives it the interval from 0 to 1, or make it beta"
+        raise SpecError.of("GV109", message, conditional.span(), hint)
 
 
 def _check_network(name: str, family: Family, conditional: Conditional) -> None:
-    all_set = {family.head(key) for key in conditional.parameters} >= {row.name for row in family.parameters}
+    given = {family.head(key): value for key, value in conditional.parameters.items()}
+    heads = [row.name for row in family.parameters if given.get(row.name, row.default) == "head"]
     if conditional.network and not conditional.parents:
         message = f"the network of '{name}' has no parents to compute from"
         raise SpecError.of("GV109", message, conditional.key("network"), "name its parents, or leave the network out")
-    if conditional.parents and all_set:
+    if conditional.parents and not heads:
         message = f"'{name}' has parents, and none of its parameters depends on them"
         hint = "leave a parameter to the network, or the parents out"
         raise SpecError.of("GV109", message, conditional.key("parameters"), hint)
+    for key, value in conditional.parameters.items():
+        if value == "head" and not conditional.parents:
+            message = f"'{key}' of '{name}' is to be a head, and there are no parents to compute it from"
+            raise SpecError.of("GV109", message, conditional.span("parameters", key), "name its parents, or write learned")
 
 
 def check_acyclic(side: SideName, parents: Parents, spec: Spec) -> None:
@@ -243,20 +307,65 @@ def _stray(graph: ModelGraph, side: SideName, name: str) -> str:
 
 def _check_cells(graph: ModelGraph) -> None:
     limit = graph.spec.objective.max_cells
-    enumerated = [node for node in graph.q.conditionals.values() if node.conditional.gradient == "enumerate"]
-    cells = {node.variable.name: node.variable.family.cells(node.variable.event) for node in enumerated if node.variable.family}
-    counts = {name: base ** min(power, _POWER) for name, (base, power) in cells.items()}
+    enumerated = {n: node for n, node in graph.q.conditionals.items() if node.conditional.gradient == "enumerate"}
+    counts = {name: count(node) for name, node in enumerated.items()}
     if prod(counts.values()) > limit:
+        cells = {name: node.cells for name, node in enumerated.items()}
         factors = (f"{base}{f'^{power}' * (power > 1)} ({name})" for name, (base, power) in cells.items())
         message = f"enumerating needs {' x '.join(factors)} cells, and max_cells is {limit}"
         largest = max(counts, key=lambda name: counts[name])
-        hint = "make fewer or smaller variables discrete, or raise objective.max_cells if you mean it"
+        hint = "leave a gradient to the rule, which enumerates what fits, or raise objective.max_cells if you mean it"
         raise SpecError.of("GV112", message, graph.variables[largest].span, hint)
+
+
+def check_draws(graph: ModelGraph) -> None:
+    """Every draw of q can pass its gradient on, under this bound and with so many samples (method 1.7d to 1.7f)."""
+    objective = graph.spec.objective
+    for name, node in graph.q.conditionals.items():
+        conditional = node.conditional
+        place = conditional.span("gradient") or node.span
+        if node.family is None:
+            continue
+        if conditional.temperature is not None and conditional.gradient not in RELAXED:
+            message = f"'{name}' is drawn by '{conditional.gradient}', which has no temperature"
+            raise SpecError.of("GV110", message, conditional.key("temperature"), f"it belongs to {' and '.join(RELAXED)}")
+        if conditional.gradient == "score_function" and objective.samples == 1:
+            message = f"the score-function gradient of '{name}' compares samples with each other, and samples is 1"
+            raise SpecError.of("GV110", message, objective.span("samples"), "write samples: 8, or leave the key out")
+        if conditional.gradient == "straight_through":
+            _check_straight_through(graph, name, place)
+        if objective.bound != "self_normalised":
+            _check_importance(graph, name, node, place)
+
+
+def _check_straight_through(graph: ModelGraph, name: str, place: Span | None) -> None:
+    found = divergence(graph, name)
+    why = found.why or (f"the label {found.labels[0]} stands behind it" if found.labels else "")
+    if why:
+        message = f"'{name}' cannot be drawn straight through: that needs its KL divergence in closed form, and {why}"
+        raise SpecError.of("GV110", message, place, "write gradient: enumerate, concrete or score_function")
+
+
+def _check_importance(graph: ModelGraph, name: str, node: ConditionalNode, place: Span | None) -> None:
+    bound = graph.spec.objective.bound
+    above = graph.draws_before(name)
+    if node.conditional.gradient == "enumerate" and above:
+        message = f"'{name}' cannot be enumerated below the draw of {above[0]} under the bound {bound}"
+        hint = "the sum over its values stands outside the logarithm of the mean: give it another gradient"
+        raise SpecError.of("GV110", message, place, hint)
+    if bound == "importance_dreg" and node.conditional.gradient not in ("reparameterised", "enumerate"):
+        message = f"'{name}' is drawn by '{node.conditional.gradient}', and {bound} needs every draw reparameterised"
+        raise SpecError.of("GV110", message, place, "write bound: importance, or enumerate it")
+    network = node.conditional.network
+    if bound == "importance_dreg" and network and network.dropout:
+        message = f"{bound} passes through q twice, and dropout would make two different networks of it"
+        raise SpecError.of("GV110", message, network.key("dropout"), "leave dropout out of q, or write bound: importance")
 
 
 def check_declarations(graph: ModelGraph) -> None:
     """The objective and the data speak of variables in the right role."""
     objective = graph.spec.objective
+    _check_schedules(graph)
     for key, role in (("alpha", "supervised"), ("beta", "latent")):
         weights = getattr(objective, key)
         for name in weights if isinstance(weights, dict) else ():
@@ -266,6 +375,38 @@ def check_declarations(graph: ModelGraph) -> None:
         raise SpecError.of("GV056", message, objective.key("gamma"), "keep one of them")
     if graph.spec.data:
         _check_data(graph)
+
+
+def _check_schedules(graph: ModelGraph) -> None:
+    """A schedule says how it ends, and every number on its way may stand where it stands."""
+    objective = graph.spec.objective
+    weights = [
+        value for key in (objective.alpha, objective.beta) for value in (key.values() if isinstance(key, dict) else [key])
+    ]
+    for value in weights:
+        _check_schedule(value, "at least 0", lambda number: number >= 0)
+    _check_schedule(objective.supervision_rate, "between 0 and 1", lambda number: 0 <= number <= 1)
+    for node in graph.q.conditionals.values():
+        _check_schedule(node.conditional.temperature, "greater than 0", lambda number: number > 0)
+
+
+def _weights(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else [value]
+
+
+def _check_schedule(value: object, bounds: str, allows: Callable[[float], bool]) -> None:
+    if not isinstance(value, Schedule):
+        return
+    constant = value.schedule == "constant"
+    for key, written in (("to", value.end), ("steps", value.steps)):
+        if constant and written is not None:
+            raise SpecError.of("GV056", f"a constant schedule has no '{key}'", value.key(key), "leave it out, or write linear")
+        if not constant and written is None:
+            message = f"a {value.schedule} schedule needs '{key}'"
+            raise SpecError.of("GV051", message, value.span(), "as in {schedule: linear, from: 0, to: 1, steps: 1000}")
+    for key, number in (("from", value.start), ("to", value.end)):
+        if number is not None and not allows(number):
+            raise SpecError.of("GV053", f"'{key}' should be {bounds}, and not {number:g}", value.span(key))
 
 
 def _check_data(graph: ModelGraph) -> None:
@@ -324,7 +465,7 @@ def _check_rows_per(graph: ModelGraph, draw: LabelDraw, rows_per: Mapping[str, i
 def _has_classes(graph: ModelGraph, name: str) -> bool:
     """Whether a variable is a single discrete draw, whose values are the classes of rows."""
     node = graph.variables[name]
-    return node.family is not None and node.family.discrete and node.family.cells(node.event)[1] == 1
+    return node.family is not None and node.family.finite and node.family.cells(node.event, node.number)[1] == 1
 
 
 def _check_role(graph: ModelGraph, name: str, roles: tuple[str, ...], span: Span | None, reason: str) -> None:

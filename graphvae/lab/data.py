@@ -123,8 +123,8 @@ def _check_support(data: Data, variables: Mapping[str, Variable], columns: Colum
     for name, values in columns.items():
         variable = variables[name]
         tensor = torch.from_numpy(values)
-        outside = ~variable.family.supported(tensor, variable.soft, variable.event)
-        if variable.role != "supervised":
+        outside = ~variable.family.supported(tensor, variable.soft, variable.event, variable.number)
+        if variable.role != "supervised" and not variable.masked:
             outside |= tensor.isnan()
         if outside.any():
             row, *_ = (int(index) for index in outside.nonzero()[0])

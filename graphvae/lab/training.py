@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from pydantic_core import to_jsonable_python
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,12 +29,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from graphvae.compiler.errors import RunError
 from graphvae.compiler.pipeline import Compilation, compile_file
-from graphvae.compiler.spec import Objective
+from graphvae.compiler.spec import Schedule
 from graphvae.lab import runs
-from graphvae.lab.batches import Batch, Schedule, supervision_rate
+from graphvae.lab.batches import Batch, Batches, supervision_rate
 from graphvae.lab.data import Dataset, load_data
+from graphvae.lab.floors import at_the_floor
 from graphvae.lab.models import model_class, new_model
 from graphvae.lab.runs import Checkpoint, Run
+from graphvae.lab.schedules import all_at, at
 from graphvae.lab.scores import errors, predict
 from graphvae.runtime import Block, Evidence, Knobs, Model
 
@@ -104,13 +107,37 @@ def _threads(number: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """The numbers that a step of the training is weighed by, each of which may be a schedule."""
+
+    alpha: float | Schedule | Mapping[str, float | Schedule]
+    beta: float | Schedule | Mapping[str, float | Schedule]
+    temperature: Mapping[str, float | Schedule]
+    supervision_rate: float | Schedule
+
+    def knobs(self, model: Model, step: int) -> Knobs:
+        """What the objective reads of them at a step."""
+        temperature = {name: at(value, step) for name, value in self.temperature.items()}
+        return model.knobs(all_at(self.alpha, step), all_at(self.beta, step), temperature)
+
+    def scheduled(self, step: int) -> dict[str, float]:
+        """Those that change, at a step, by name."""
+        numbers: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            named = {f"{field.name}.{name}": each for name, each in value.items()} if isinstance(value, Mapping) else None
+            numbers |= named if named is not None else {field.name: value}
+        return {f"schedule.{name}": at(value, step) for name, value in numbers.items() if isinstance(value, Schedule)}
+
+
+@dataclass(frozen=True)
 class _Fit:
     """What stays the same throughout a training."""
 
     compilation: Compilation
     dataset: Dataset
-    schedule: Schedule
-    knobs: Knobs
+    batches: Batches
+    weights: Weights
     evidence: Mapping[str, Evidence]
     always: frozenset[str]
 
@@ -133,7 +160,7 @@ def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console)
         runs.restore_optimiser(optimiser.optimizer, checkpoint.optimiser)
     first = checkpoint.epoch if checkpoint else 0
     run.cut_metrics(first)
-    fit = _prepare(compilation, dataset, bare, manifest["objective"])
+    fit = _prepare(compilation, dataset, bare)
     _announce(console, run, dataset, manifest, first)
     with _events(run, first) as events, _progress(console, spec.training.epochs, first) as advance:
         for epoch in range(first, spec.training.epochs):
@@ -141,21 +168,23 @@ def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console)
             values = _epoch(fit, fabric, model, optimiser, epoch) | _validate(fit, bare, epoch)
             run.append_metrics({"epoch": epoch + 1, **values, "seconds": round(time.perf_counter() - started, 3)})
             state = runs.optimiser_tensors(optimiser.optimizer)
-            run.save(Checkpoint(epoch + 1, (epoch + 1) * fit.schedule.steps, bare.state_dict(), state))
+            run.save(Checkpoint(epoch + 1, fit.batches.place(epoch + 1).start, bare.state_dict(), state))
             for name, value in values.items():
                 events.add_scalar(name, value, epoch + 1)
             advance(values)
+    for finding in at_the_floor(compilation.plan, bare, dataset):
+        console.print(finding, style="yellow", highlight=False)
     return run
 
 
 def _epoch(fit: _Fit, fabric: Fabric, model: Any, optimiser: Any, epoch: int) -> dict[str, float]:
-    """One pass. Returns the mean of every term over the rows that have it."""
+    """One pass. Returns the mean of every term over the rows that have it, and every scheduled number at the last step."""
     model.train()
-    means = _Means()
-    for batch in fit.schedule.epoch(epoch):
+    means, numbers = _Means(), dict[str, float]()
+    for batch in fit.batches.epoch(epoch):
         blocks = _blocks(fit, batch, model.module, fabric.device)
         _seed_dropout(fabric.device, _seed(fit, DROPOUT, batch.step))
-        bound, parts = model(blocks, fit.knobs)
+        bound, parts = model(blocks, fit.weights.knobs(model.module, batch.step))
         loss = -bound.mean()
         if not loss.isfinite():
             raise _not_finite(batch, bound, parts)
@@ -163,7 +192,8 @@ def _epoch(fit: _Fit, fabric: Fabric, model: Any, optimiser: Any, epoch: int) ->
         fabric.backward(loss)
         optimiser.step()
         means.add({"bound": bound.detach(), **parts})
-    return means.values()
+        numbers = fit.weights.scheduled(batch.step)
+    return means.values() | numbers
 
 
 def _blocks(fit: _Fit, batch: Batch, model: Model, device: torch.device) -> list[Block]:
@@ -184,26 +214,27 @@ def _unlabelled(fit: _Fit) -> dict[str, Evidence]:
 
 
 def _rows(evidence: Mapping[str, Evidence], rows: Tensor) -> dict[str, Evidence]:
-    return {
-        name: Evidence(value[rows], known[rows] if known is not None else None) for name, (value, known) in evidence.items()
-    }
+    def own(part: Tensor | None) -> Tensor | None:
+        return part[rows] if part is not None else None
+
+    return {name: Evidence(value[rows], own(known), own(cells)) for name, (value, known, cells) in evidence.items()}
 
 
-def _prepare(compilation: Compilation, dataset: Dataset, model: Model, objective: Mapping[str, Any]) -> _Fit:
-    spec = compilation.graph.spec
+def _prepare(compilation: Compilation, dataset: Dataset, model: Model) -> _Fit:
+    spec, weights = compilation.graph.spec, _weights(compilation, dataset)
     labelled = set(dataset.labelled)
     unlabelled = tuple(row for row in range(dataset.rows) if row not in labelled)
     return _Fit(
         compilation=compilation,
         dataset=dataset,
-        schedule=Schedule(
+        batches=Batches(
             dataset.labelled,
             unlabelled,
             spec.training.batch_size,
-            objective["supervision_rate"],
+            lambda step: at(weights.supervision_rate, step),
             spec.training.seeds.order,
         ),
-        knobs=model.knobs(objective["alpha"], objective["beta"]),
+        weights=weights,
         evidence=_labelled_evidence(dataset, model),
         always=frozenset(name for name, variable in model.variables.items() if not variable.inferred),
     )
@@ -228,8 +259,7 @@ def _validate(fit: _Fit, model: Model, epoch: int) -> dict[str, float]:
 
 
 def _manifest(compilation: Compilation, dataset: Dataset, folder: Path | None) -> dict[str, Any]:
-    spec = compilation.graph.spec
-    labelled, rows = len(dataset.labelled), dataset.rows
+    spec, weights = compilation.graph.spec, _weights(compilation, dataset)
     seeds = spec.training.seeds
     return {
         "model": spec.model,
@@ -239,23 +269,25 @@ def _manifest(compilation: Compilation, dataset: Dataset, folder: Path | None) -
         "threads": torch.get_num_threads(),
         "seeds": {"init": seeds.init, "order": seeds.order, "noise": seeds.noise}
         | {"labels": [draw.seed for draw in spec.data.labels] if spec.data else []},
-        "objective": {
-            "alpha": _alpha(spec.objective, rows, labelled),
-            "beta": spec.objective.beta,
-            "supervision_rate": supervision_rate(spec.objective, labelled, rows - labelled),
-            "samples": spec.objective.samples,
-        },
-        "data": {"sha256": dataset.fingerprint, "folder": str(folder.resolve()) if folder else None, "rows": rows},
+        "objective": {field.name: to_jsonable_python(getattr(weights, field.name), by_alias=True) for field in fields(weights)}
+        | {"samples": spec.objective.samples},
+        "data": {"sha256": dataset.fingerprint, "folder": str(folder.resolve()) if folder else None, "rows": dataset.rows},
         "labels": {"revealed": dict(dataset.revealed), "rows": list(dataset.labelled)},
         "command": sys.argv,
     }
 
 
-def _alpha(objective: Objective, rows: int, labelled: int) -> float | dict[str, float]:
-    """`auto` is a tenth of the rows per labelled row (Kingma et al. 2014)."""
-    if objective.alpha == "auto":
-        return 0.1 * rows / labelled if labelled else 0.0
-    return objective.alpha if isinstance(objective.alpha, dict) else float(objective.alpha)
+def _weights(compilation: Compilation, dataset: Dataset) -> Weights:
+    """The numbers of a spec for so many labelled rows; `auto` is a tenth of the rows per labelled row (Kingma et al. 2014)."""
+    objective, labelled = compilation.graph.spec.objective, len(dataset.labelled)
+    automatic = 0.1 * dataset.rows / labelled if labelled else 0.0
+    conditionals = {name: node.conditional for name, node in compilation.graph.q.conditionals.items()}
+    return Weights(
+        alpha=automatic if objective.alpha == "auto" else objective.alpha,
+        beta=objective.beta,
+        temperature={name: row.temperature for name, row in conditionals.items() if row.temperature is not None},
+        supervision_rate=supervision_rate(objective, labelled, dataset.rows - labelled),
+    )
 
 
 def _seed(fit: _Fit, stream: int, step: int) -> int:
@@ -309,10 +341,17 @@ def _announce(console: Console, run: Run, dataset: Dataset, manifest: Mapping[st
     console.print(f"run {run.folder}" + (f", resumed after epoch {first}" if first else ""), highlight=False)
     for line in dataset.budget():
         console.print(f"  {line}", highlight=False)
-    alpha = objective["alpha"]
-    shown = f"{alpha:g}" if isinstance(alpha, float) else alpha
-    rate, samples = objective["supervision_rate"], objective["samples"]
-    console.print(f"  alpha {shown}, supervision rate {rate:.3g}, {samples} sample(s) a row", highlight=False)
+    alpha, rate = (_shown(objective[name]) for name in ("alpha", "supervision_rate"))
+    console.print(f"  alpha {alpha}, supervision rate {rate}, {objective['samples']} sample(s) a row", highlight=False)
+
+
+def _shown(weight: Any) -> str:
+    """A weight as the first lines of a run show it."""
+    if not isinstance(weight, dict):
+        return f"{weight:.3g}"
+    if "schedule" in weight:
+        return f"{weight['schedule']} from {weight['from']:g}" + (f" to {weight['to']:g}" if weight["to"] is not None else "")
+    return ", ".join(f"{_shown(each)} ({name})" for name, each in weight.items())
 
 
 @contextmanager

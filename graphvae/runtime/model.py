@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from graphvae.runtime.distributions import Distribution, trailing
 from graphvae.runtime.draws import Draw, Evidence, Knobs, Term
@@ -16,24 +18,37 @@ from graphvae.runtime.objectives import (
     Estimate,
     LogEvidence,
     cell_weights,
+    doubly_reparameterised,
+    importance,
     log_evidence,
     log_importance,
     normalised,
+    over_cells,
     report,
     self_normalised,
     total,
+    with_score_function,
 )
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What the runtime must know of a variable: its role, its family, and the event shape of a value inside the model."""
+    """What the runtime must know of a variable: its role, its family, and the event shape of a value inside the model.
+
+    `posterior` is its family in q, where that is another one; `masked` says that elements of an observed variable may be
+    missing; `number` is the whole number that bounds its family's values, if one does; `cells` are the sizes of the enumeration
+    axes over which its draw needs noise of its own.
+    """
 
     role: Literal["observed", "supervised", "latent", "given"]
     family: type[Distribution]
     event: tuple[int, ...]
+    posterior: type[Distribution] | None = None
     enumerated: bool = False
     soft: bool = False
+    masked: bool = False
+    number: int = 0
+    cells: tuple[int, ...] = ()
 
     @property
     def inferred(self) -> bool:
@@ -69,6 +84,17 @@ class Posterior(NamedTuple):
     evidence: LogEvidence | None
 
 
+class Imputation(NamedTuple):
+    """What is missing, and around it what is known.
+
+    `mean` is the posterior mean, [row, event...], of a category its probabilities; `draws` are from the posterior, [draw, row,
+    ...] as data holds them.
+    """
+
+    mean: Tensor
+    draws: Tensor
+
+
 class Model(nn.Module):
     """A partially specified deep generative model: p as `decoder`, q as `encoder`.
 
@@ -77,7 +103,10 @@ class Model(nn.Module):
     """
 
     variables: ClassVar[Mapping[str, Variable]]
+    bound: ClassVar[Literal["self_normalised", "importance", "importance_dreg"]] = "self_normalised"
     label_term: ClassVar[str]
+    closed_kl: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The draws whose log q - log p has a closed form, each with the labels that take it away in the rows that know one."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -95,39 +124,96 @@ class Model(nn.Module):
 
     def estimate(self, block: Block, knobs: Knobs) -> tuple[dict[str, Term], Estimate]:
         """The terms of one block, and the objective made of them."""
+        if self.bound == "importance_dreg":
+            return self.estimate_doubly_reparameterised(block, knobs)
         _, terms = self.infer(block, knobs)
-        return terms, self_normalised(terms, knobs, self.label_term)
+        objective = importance if self.bound == "importance" else self_normalised
+        return terms, with_score_function(objective, terms, knobs, self.label_term)
+
+    def estimate_doubly_reparameterised(self, block: Block, knobs: Knobs) -> tuple[dict[str, Term], Estimate]:
+        """The terms and the importance bound, with the gradient of Tucker et al. (2019).
+
+        Every draw is scored by a q whose weights are detached, and its value is live; where it enters p or that score, its
+        gradient is multiplied by the weight of its sample once more. Draws of q do not meet there, so each is weighed once.
+        """
+        q = self.run(self.encoder, block.evidence, block.noise, knobs)
+        weight: list[Tensor] = []
+        values = {name: draw.value for name, draw in q.items()}
+        drawn = [name for name, draw in q.items() if draw.known is not True and not draw.enumerated]
+        values |= reweighed({name: values[name] for name in drawn}, q, weight)
+        clamped = {**block.evidence, **{name: Evidence(value) for name, value in values.items()}}
+        p = self.run(self.decoder, clamped, {}, knobs)
+        fixed = self.run(self.encoder, clamped, {}, knobs, detached(self.encoder))
+        terms = self.terms(q, p)
+        for name in drawn:
+            draw = replace(q[name], value=values[name], distribution=fixed[name].distribution)
+            scored = self.score(name, draw, p[name])
+            terms[name] = scored._replace(log_label=terms[name].log_label)
+        estimate, over_samples = doubly_reparameterised(terms, knobs, self.label_term)
+        weight.append(over_samples)
+        return terms, estimate
 
     def infer(self, block: Block, knobs: Knobs) -> tuple[dict[str, Draw], dict[str, Term]]:
         """The draws of q, and a term for every variable: in the order of q, the observed ones last."""
+        q, p = self.passes(block, knobs)
+        return q, self.terms(q, p)
+
+    def passes(self, block: Block, knobs: Knobs) -> tuple[dict[str, Draw], dict[str, Draw]]:
+        """A pass through q, and one through p at the values that q made."""
         q = self.run(self.encoder, block.evidence, block.noise, knobs)
         drawn = {name: Evidence(draw.value) for name, draw in q.items()}
-        p = self.run(self.decoder, {**block.evidence, **drawn}, {}, knobs)
-        observed = [name for name in p if name not in q]
-        return q, {name: self.score(name, q.get(name), p[name]) for name in (*q, *observed)}
+        return q, self.run(self.decoder, {**block.evidence, **drawn}, {}, knobs)
 
-    def score(self, name: str, q: Draw | None, p: Draw) -> Term:
+    def terms(self, q: Mapping[str, Draw], p: Mapping[str, Draw]) -> dict[str, Term]:
+        """A term for every variable: in the order of q, the observed ones last."""
+        return {name: self.score(name, q.get(name), p[name], self.closed(name, q)) for name in dict.fromkeys((*q, *p))}
+
+    def closed(self, name: str, q: Mapping[str, Draw]) -> Tensor | bool:
+        """In which rows log q - log p of a variable has its closed form: those that know no label behind it."""
+        known: Tensor | bool = name not in self.closed_kl
+        for label in self.closed_kl.get(name, ()):
+            known = known | q[label].known
+        return ~known if isinstance(known, Tensor) else not known
+
+    def score(self, name: str, q: Draw | None, p: Draw, closed: Tensor | bool = False) -> Term:
         """What a variable adds to the objective, inferred by q or observed; what goes wrong carries its place in the spec."""
         try:
-            return q.term(p.distribution) if q else Term(p.distribution.log_prob(p.value))
+            return q.term(p.distribution, closed) if q else Term(p.log_prob)
         except Exception as error:
             error.add_note(describe_scoring(name, p, self.decoder))
             raise
 
     def run(
-        self, network: nn.Module, evidence: Mapping[str, Evidence], noise: Mapping[str, Tensor], knobs: Knobs
+        self,
+        network: nn.Module,
+        evidence: Mapping[str, Evidence],
+        noise: Mapping[str, Tensor],
+        knobs: Knobs,
+        state: dict[str, Tensor] | None = None,
     ) -> dict[str, Draw]:
-        """One pass through p or q; what goes wrong inside carries the line of the emitted code and of the spec."""
+        """One pass through p or q, with other weights where a `state` gives them.
+
+        What goes wrong inside carries the line of the emitted code and of the spec.
+        """
+        arguments = (evidence, noise, knobs)
         try:
-            made: dict[str, Draw] = network(evidence, noise, knobs)
+            made: dict[str, Draw] = functional_call(network, state, arguments) if state else network(*arguments)
             return made
         except Exception as error:
             if note := describe_failure(error, network):
                 error.add_note(note)
             raise
 
-    def knobs(self, alpha: float | Mapping[str, float] = 1.0, beta: float | Mapping[str, float] = 1.0) -> Knobs:
-        """The weights as the tensors that the objective reads; what a mapping does not name is 0 for alpha and 1 for beta."""
+    def knobs(
+        self,
+        alpha: float | Mapping[str, float] = 1.0,
+        beta: float | Mapping[str, float] = 1.0,
+        temperature: Mapping[str, float] = MappingProxyType({}),
+    ) -> Knobs:
+        """The weights as the tensors that the objective reads; what a mapping does not name is 0 for alpha and 1 for beta.
+
+        A variable that `temperature` does not name is drawn hard, as in every evaluation.
+        """
         parameter = next(self.parameters())
 
         def tensor(value: float) -> Tensor:
@@ -138,17 +224,15 @@ class Model(nn.Module):
         return Knobs(
             {name: tensor(alpha.get(name, 0.0) if isinstance(alpha, Mapping) else alpha) for name in labels},
             {name: tensor(beta.get(name, 1.0) if isinstance(beta, Mapping) else beta) for name in inferred},
+            {name: tensor(value) for name, value in temperature.items()},
         )
 
     def noise(self, samples: int, rows: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Noise [sample, row, event...] for every variable that q samples, for known rows too."""
-        names = [name for name, variable in self.variables.items() if variable.inferred and not variable.enumerated]
-        return self._noise(names, (samples, rows), generator)
-
-    def _noise(self, names: Sequence[str], shape: tuple[int, ...], generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Noise [sample, row, enumerations..., event...] for every variable that q samples, for known rows too."""
         dtype = next(self.parameters()).dtype
-        kinds = {name: self.variables[name] for name in names}
-        return {name: kind.family.noise((*shape, *kind.event), generator, dtype) for name, kind in kinds.items()}
+        drawn = {name: kind for name, kind in self.variables.items() if kind.inferred and not kind.enumerated}
+        shapes = {name: (samples, rows, *reversed(kind.cells), *kind.event) for name, kind in drawn.items()}
+        return {name: (kind.posterior or kind.family).noise(shapes[name], generator, dtype) for name, kind in drawn.items()}
 
     def evidence(self, data: Mapping[str, Tensor]) -> dict[str, Evidence]:
         """Data in the model's form; a variable that is missing in some rows has a mask, one missing in all is left out.
@@ -166,6 +250,9 @@ class Model(nn.Module):
                 raise ValueError(
                     f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.event)}"
                 )
+            if variable.masked:
+                found[name] = masked_evidence(encoded, variable)
+                continue
             known = ~encoded.isnan().flatten(1).any(1) if variable.event else ~encoded.isnan()
             if not variable.inferred and not known.all():
                 raise ValueError(f"{name!r} is {variable.role} and is missing in row {int((~known).nonzero()[0])}")
@@ -239,6 +326,31 @@ class Model(nn.Module):
         return log_evidence(self.infer(self.block(data, samples, generator), self.knobs())[1])
 
     @torch.no_grad()
+    def impute(
+        self, data: Mapping[str, Tensor], samples: int = 100, draws: int = 10, generator: torch.Generator | None = None
+    ) -> dict[str, Imputation]:
+        """What is missing, given what is known: of every variable that may be, supervised or observed with `missing: mask`.
+
+        Args:
+            data: Rows, in which NaN or -1 is missing.
+            samples: Samples of the latent variables a row, weighted by importance.
+            draws: Draws of what is missing a row.
+            generator: Of the noise, and of the draws.
+        """
+        block = self.block(data, samples, generator)
+        q, p = self.passes(block, self.knobs())
+        weight = normalised(log_importance(self.terms(q, p)))
+        chosen = torch.multinomial(over_cells(weight).T, draws, replacement=True, generator=generator).T
+        found = {}
+        for name, kind in self.variables.items():
+            if kind.role == "supervised":
+                found[name] = imputation(kind, q[name].value, q[name].value, weight, chosen)
+            elif kind.masked:
+                noise = kind.family.noise((*weight.shape, *kind.event), generator, weight.dtype)
+                found[name] = imputation(kind, *completed(p[name], noise), weight, chosen)
+        return found
+
+    @torch.no_grad()
     def sample(
         self,
         rows: int,
@@ -250,7 +362,9 @@ class Model(nn.Module):
 
         With `mean`, an observed variable is its conditional mean in place of a draw, as figures want it.
         """
-        noise = self._noise([n for n, kind in self.variables.items() if kind.role != "given"], (1, rows), generator)
+        dtype = next(self.parameters()).dtype
+        kinds = {name: kind for name, kind in self.variables.items() if kind.role != "given"}
+        noise = {name: kind.family.noise((1, rows, *kind.event), generator, dtype) for name, kind in kinds.items()}
         made = self.run(self.decoder, self.evidence(data or {}), noise, self.knobs())
         values = {}
         for name, draw in made.items():
@@ -266,6 +380,48 @@ class Model(nn.Module):
 def block_rows(block: Block) -> int:
     """How many rows a block has."""
     return len(next(iter(block.evidence.values())).value)
+
+
+def masked_evidence(encoded: Tensor, variable: Variable) -> Evidence:
+    """An observed variable [row, event...] with a mask of its elements, and a value inside the support where one is missing."""
+    joint = variable.family.joint
+    cells = ~(encoded.isnan().any(-1) if joint else encoded.isnan())
+    return Evidence(torch.where(trailing(cells, joint), encoded, variable.family.inside), cells=cells)
+
+
+def reweighed(values: Mapping[str, Tensor], q: Mapping[str, Draw], weight: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Values on every axis of a weight [enumerations..., sample, row], by which their gradient will be multiplied.
+
+    The weight need not be there before the backward pass.
+    """
+    axes = torch.broadcast_shapes(*(draw.value.shape[: draw.value.dim() - draw.distribution.event] for draw in q.values()))
+    made = {}
+    for name, value in values.items():
+        event = q[name].distribution.event
+        made[name] = value.expand(*axes, *q[name].event).clone()
+        if made[name].requires_grad:
+            made[name].register_hook(lambda gradient, event=event: gradient * trailing(weight[0].expand(axes), event))
+    return made
+
+
+def detached(network: nn.Module) -> dict[str, Tensor]:
+    """The state of a network whose weights are to receive no gradient, and whose running statistics are to be left alone."""
+    weights = {name: value.detach() for name, value in network.named_parameters()}
+    return weights | {name: value.clone() for name, value in network.named_buffers()}
+
+
+def completed(p: Draw, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and a draw of an observed variable for every sample, with what is known of it in its place."""
+    assert p.cells is not None
+    there = trailing(p.cells, p.distribution.joint)
+    return torch.where(there, p.value, p.distribution.mean), torch.where(there, p.value, p.distribution.sample(noise))
+
+
+def imputation(variable: Variable, means: Tensor, values: Tensor, weight: Tensor, chosen: Tensor) -> Imputation:
+    """The weighted mean, and the values [enumerations..., sample, row, event...] of the chosen cells [draw, row]."""
+    cells = values.expand(*weight.shape, *variable.event).flatten(0, weight.dim() - 2)
+    drawn = cells[chosen, torch.arange(weight.shape[-1], device=weight.device)]
+    return Imputation(weighted_mean(weight, means, variable.event), variable.family.decode(drawn))
 
 
 def join_parts(name: str, parts: Sequence[Mapping[str, Tensor]], rows: Sequence[int], like: Tensor) -> Tensor:

@@ -1,0 +1,133 @@
+"""How q draws each variable: the rule where the spec does not say, and where a divergence has its closed form.
+
+The rule: a draw is reparameterised where its family can be. A finite variable is enumerated as long as the joint number of
+cells stays within `max_cells`: labels first, then latents, small ones first; under an importance bound only where no draw
+stands above it, and then in q's order (method 1.7f). What is not enumerated is concrete where its family has a relaxation, and
+else has the score-function gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+from graphvae.compiler.families import Gradient
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side
+from graphvae.compiler.spec import Objective
+
+POWER = 64  # draws of one variable that are counted: more are beyond any bound
+TEMPERATURE = 0.66  # as in the authors' library
+RELAXED: tuple[Gradient, ...] = ("concrete", "straight_through")
+
+
+class Choice(NamedTuple):
+    """A gradient, and why it was chosen."""
+
+    gradient: Gradient
+    why: str
+
+
+def choose(q: Side, objective: Objective) -> dict[str, Choice]:
+    """A gradient for every random variable of q, in no particular order."""
+    random = [node for node in q.conditionals.values() if node.family]
+    made = {node.variable.name: _without_cells(node) for node in random}
+    chosen = {name: choice for name, choice in made.items() if choice}
+    cells = prod(count(node) for node in random if chosen.get(node.variable.name, _NOTHING).gradient == "enumerate")
+    for node in sorted((n for n in random if n.variable.name not in chosen), key=_priority(objective)):
+        chosen[node.variable.name] = _finite(node, cells, q, chosen, objective)
+        if chosen[node.variable.name].gradient == "enumerate":
+            cells *= count(node)
+    return chosen
+
+
+_NOTHING = Choice("reparameterised", "")
+
+
+def _without_cells(node: ConditionalNode) -> Choice | None:
+    """What is written, or follows from the family alone; None where it depends on how many cells there are."""
+    assert node.family is not None
+    if node.conditional.gradient:
+        return Choice(node.conditional.gradient, "as written")
+    if not node.family.discrete:
+        return Choice("reparameterised", f"{node.family.name} can be")
+    if not node.family.finite:
+        return Choice("score_function", f"a {node.family.name} variable has no last value, and no reparameterisation")
+    return None
+
+
+def _priority(objective: Objective) -> Callable[[ConditionalNode], tuple[bool, int, str]]:
+    if objective.bound != "self_normalised":
+        return lambda node: (False, 0, "")  # in q's order, so that what stands above is decided first
+    return lambda node: (node.variable.role != "supervised", count(node), node.variable.name)
+
+
+def _finite(node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective) -> Choice:
+    assert node.family is not None
+    joint = cells * count(node)
+    drawn = [name for name in q.ancestors(node.variable.name) if chosen.get(name, _ENUMERATED).gradient != "enumerate"]
+    if joint <= objective.max_cells and (objective.bound == "self_normalised" or not drawn):
+        return Choice("enumerate", f"exact: {count(node)} values, {joint} of at most {objective.max_cells} cells")
+    why = f"{objective.bound} cannot sum it below the draw of {min(drawn)}" if drawn and joint <= objective.max_cells else ""
+    why = why or f"{_shown(node, cells)} cells are more than max_cells, {objective.max_cells}"
+    return Choice("concrete" if "concrete" in node.family.gradients else "score_function", why)
+
+
+_ENUMERATED = Choice("enumerate", "")
+
+
+def count(node: ConditionalNode) -> int:
+    """How many values a finite variable has, cut off where it is beyond any bound."""
+    base, power = node.cells
+    return int(base ** min(power, POWER))
+
+
+def _shown(node: ConditionalNode, cells: int) -> str:
+    base, power = node.cells
+    own = f"{base}^{power}" if power > 1 else str(base)
+    return f"{cells} x {own}" if cells > 1 else own
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Whether KL(q || p) of a draw has its closed form in the objective (method 1.7e).
+
+    Where one of `labels` is known in a row, it is sampled there all the same. `why` is the reason where it always is.
+    """
+
+    closed: bool
+    labels: tuple[str, ...]
+    why: str
+
+
+def divergence(graph: ModelGraph, name: str) -> Divergence:
+    """How the objective computes log q - log p of a variable that q draws."""
+    q, p = graph.q.conditionals[name], graph.p.conditionals[name]
+    assert q.family is not None
+    assert p.family is not None
+    below = [parent for parent in random_parents(graph.p, name) if name in graph.q.ancestors(parent)]
+    why = ""
+    if q.conditional.gradient == "enumerate":
+        why = "it is summed over every value"
+    elif q.conditional.gradient == "concrete":
+        why = "a relaxed value has a density, whose divergence has no closed form"
+    elif graph.spec.objective.bound != "self_normalised":
+        why = f"the bound is {graph.spec.objective.bound}"
+    elif p.family.name not in q.family.closed_kl:
+        why = f"KL({q.family.name} || {p.family.name}) has no closed form"
+    elif graph.spec.objective.kl == "sampled" and q.conditional.gradient != "straight_through":
+        why = "objective.kl is sampled"
+    elif below:
+        why = f"its parent in p, {below[0]}, stands below it in q"
+    return Divergence(not why, tuple(graph.labels_behind(name)), why)
+
+
+def random_parents(side: Side, name: str) -> list[str]:
+    """The random variables that a conditional reads, itself or through deterministic ones."""
+    found: dict[str, None] = {}
+    for parent in side.parents[name]:
+        node = side.conditionals.get(parent)
+        deeper = node is not None and node.family is None
+        found |= dict.fromkeys(random_parents(side, parent) if deeper else [parent])
+    return list(found)

@@ -1,0 +1,174 @@
+"""Families whose element is a vector: the last dimension of a value is one draw with a density of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphvae.runtime.continuous import gamma_noise, log_standard_gamma
+from graphvae.runtime.counts import draw_index
+from graphvae.runtime.distributions import HALF_LOG_TWO_PI, Distribution, Normal, normal_noise, one_hot, uniform_noise
+
+
+class Dirichlet(Distribution):
+    """Shares of a whole, [..., event...] with every vector on the simplex: gamma variables divided by their sum."""
+
+    parameters = ("concentration",)
+    support = "simplex"
+    inside = 0.5
+    joint = 1
+
+    def __init__(self, concentration: Tensor, event: int = 1) -> None:
+        self.concentration, self.event = concentration, event
+
+    def log_density(self, value: Tensor) -> Tensor:
+        return self.base().log_prob(value)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        # A share that underflows is the least number above zero, where a density is still defined.
+        shares = log_standard_gamma(self.concentration, noise).softmax(-1)
+        return shares.clamp_min(torch.finfo(shares.dtype).tiny)
+
+    def base(self) -> torch.distributions.Distribution:
+        return torch.distributions.Dirichlet(self.concentration, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.concentration / self.concentration.sum(-1, keepdim=True)
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        return gamma_noise(shape, generator, dtype)
+
+    @staticmethod
+    def supported(value: Tensor, soft: bool, event: tuple[int, ...], number: int) -> Tensor:
+        total = value.sum(-1, keepdim=True)  # NaN where a part of the vector is missing, and so all of it
+        return ((value > 0) & ((total - 1).abs() <= 1e-4)) | total.isnan()
+
+
+class MultivariateNormal(Distribution):
+    """N(loc, L L^T), L the Cholesky factor: `scale` [..., d] on its diagonal, `below` [..., d, d] underneath."""
+
+    parameters = ("loc", "scale", "below")
+    support = "real"
+    joint = 1
+
+    def __init__(self, loc: Tensor, scale: Tensor, below: Tensor, event: int = 1) -> None:
+        self.loc, self.scale, self.event = loc, scale, event
+        self.factor = below.tril(-1) + torch.diag_embed(scale)
+
+    def log_density(self, value: Tensor) -> Tensor:
+        deviation = (value - self.loc).unsqueeze(-1)
+        standard: Tensor = torch.linalg.solve_triangular(self.factor, deviation, upper=False).squeeze(-1)
+        return (-0.5 * standard.square() - self.scale.log() - HALF_LOG_TWO_PI).sum(-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.loc + transform(self.factor, noise)
+
+    def base(self) -> torch.distributions.Distribution:
+        return torch.distributions.MultivariateNormal(self.loc, scale_tril=self.factor, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        return normal_noise(shape, generator, dtype)
+
+
+class LowRankNormal(Distribution):
+    """N(loc, W W^T + diag(scale^2)), W the `factor` [..., d, r] with r <= d: r common causes, and noise of every coordinate.
+
+    With A = diag(1 / scale) W and y = (value - loc) / scale, the squared distance y^T (I + A A^T)^{-1} y is that between (y, 0)
+    and the column space of (A, I). A QR decomposition of (A, I) gives it without a difference of large numbers, and R the
+    determinant, since R^T R = I + A^T A.
+    """
+
+    parameters = ("loc", "scale", "factor")
+    support = "real"
+    joint = 1
+
+    def __init__(self, loc: Tensor, scale: Tensor, factor: Tensor, event: int = 1) -> None:
+        self.loc, self.scale, self.factor, self.event = loc, scale, factor, event
+
+    def log_density(self, value: Tensor) -> Tensor:
+        dimension, rank = self.factor.shape[-2:]
+        loading = self.factor / self.scale.unsqueeze(-1)
+        identity = torch.eye(rank, dtype=loading.dtype, device=loading.device)
+        basis, triangle = torch.linalg.qr(torch.cat([loading, identity.expand(*loading.shape[:-2], rank, rank)], -2))
+        upper, lower = basis.split([dimension, rank], -2)
+        standard = (value - self.loc) / self.scale
+        projected = transform(upper.mT, standard)
+        distances = (standard - transform(upper, projected), transform(lower, projected))
+        square: Tensor = torch.cat(distances, -1).square().sum(-1)
+        log_volume: Tensor = self.scale.log().sum(-1) + triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+        return -0.5 * square - log_volume - dimension * HALF_LOG_TWO_PI
+
+    def sample(self, noise: Tensor) -> Tensor:
+        dimension, rank = self.factor.shape[-2:]
+        own, common = noise[..., :dimension], noise[..., dimension : dimension + rank]
+        return self.loc + self.scale * own + transform(self.factor, common)
+
+    def base(self) -> torch.distributions.Distribution:
+        return torch.distributions.LowRankMultivariateNormal(self.loc, self.factor, self.scale.square(), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        return normal_noise((*shape[:-1], 2 * shape[-1]), generator, dtype)  # the rank is not known here: at most d
+
+
+class MixtureOfNormals(Distribution):
+    """One of several normal vectors with independent coordinates: logits [..., m], loc and scale [..., m, d].
+
+    A draw passes its gradient on through the distribution functions of its coordinates, each given those before it (Figurnov,
+    Mohamed and Mnih 2018): F_d(z_d | z_<d) is a mixture of normal distribution functions, the weight of a component in
+    proportion to its own times its density at z_<d, and dz_d = -dF_d / p(z_d | z_<d).
+    """
+
+    parameters = ("logits", "loc", "scale")
+    support = "real"
+    joint = 1
+
+    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, event: int = 1) -> None:
+        self.log_weights, self.loc, self.scale, self.event = logits.log_softmax(-1), loc, scale, event
+
+    def log_density(self, value: Tensor) -> Tensor:
+        components = Normal(self.loc, self.scale).log_density(value.unsqueeze(-2)).sum(-1)
+        return (self.log_weights + components).logsumexp(-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        log_weights, live = self.log_weights, list[Tensor]()
+        for value, loc, scale in zip(self.draw(noise).unbind(-1), self.loc.unbind(-1), self.scale.unbind(-1), strict=True):
+            component = Normal(loc, scale)
+            below = (log_weights.exp() * torch.special.ndtr((value.unsqueeze(-1) - loc) / scale)).sum(-1)
+            density = (log_weights + component.log_density(value.unsqueeze(-1))).logsumexp(-1).exp()
+            density = density.detach().clamp_min(torch.finfo(density.dtype).tiny)
+            live.append(value - (below - below.detach()) / density)
+            log_weights = (log_weights + component.log_density(live[-1].unsqueeze(-1))).log_softmax(-1)
+        return torch.stack(live, -1)
+
+    @torch.no_grad()
+    def draw(self, noise: Tensor) -> Tensor:
+        """A draw without gradient: that of one component."""
+        component = draw_index(self.log_weights, noise[..., -1])
+        chosen = one_hot(component, self.log_weights.shape[-1], noise.dtype).unsqueeze(-1)
+        return (chosen * (self.loc + self.scale * noise[..., None, :-1])).sum(-2)
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.log_weights.exp().unsqueeze(-1) * self.loc).sum(-2)
+
+    @staticmethod
+    def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        normal = normal_noise(shape, generator, dtype)
+        return torch.cat([normal, uniform_noise((*shape[:-1], 1), generator, dtype)], -1)
+
+
+def transform(matrix: Tensor, vector: Tensor) -> Tensor:
+    """The product of matrices [..., i, j] and vectors [..., j], as [..., i]."""
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
