@@ -70,14 +70,14 @@ def ends(shape: tuple[int, ...], source: torch.Generator) -> list[Tensor]:
 
 NAN, INFINITY = math.nan, math.inf
 SIZES = [1e-3, 1.0, 1e6]
-REAL = dict(
-    data=torch.tensor([[0.5, -2.0], [NAN, 1.0]]),
-    inside=[-3.0, 0.0, 1e9, NAN],
-    outside=[INFINITY, -INFINITY],
-    values=[-12.0, 0.0, 12.0],
-)
-POSITIVE = dict(data=torch.tensor([[0.5, 2.0], [NAN, 1.0]]), inside=[1e-9, 2.0, 1e9, NAN], outside=[0.0, -1.0, INFINITY])
-UNIT = dict(data=torch.tensor([[0.5, 0.25], [NAN, 0.75]]))
+REAL = {
+    "data": torch.tensor([[0.5, -2.0], [NAN, 1.0]]),
+    "inside": [-3.0, 0.0, 1e9, NAN],
+    "outside": [INFINITY, -INFINITY],
+    "values": [-12.0, 0.0, 12.0],
+}
+POSITIVE = {"data": torch.tensor([[0.5, 2.0], [NAN, 1.0]]), "inside": [1e-9, 2.0, 1e9, NAN], "outside": [0.0, -1.0, INFINITY]}
+UNIT = {"data": torch.tensor([[0.5, 0.25], [NAN, 0.75]])}
 SOME = [1e-3, 1.0, 12.0]
 SCALES = [1e-6, 1.0, 1e6]
 

@@ -160,7 +160,7 @@ VECTORS = {
     "outside": [[math.inf, -math.inf, math.inf, -math.inf]],
     "values": [[0.0, 0.0, 0.0, 0.0], [-10.0, 10.0, -10.0, 10.0]],
 }
-FLAT, SLOPED = [[0.0] * 4] * 4, [[1e4 * (row - column) for column in range(4)] for row in range(4)]
+FLAT, SLOPED = [[0.0] * 4] * 4, [[100.0 * (row - column) for column in range(4)] for row in range(4)]
 LOADINGS = [[1e4, 1e4], [-1e4, -1e4], [1e4, 1e4], [0.0, 0.0]]  # columns alike: with little noise, no covariance to invert
 FAR = [[-1e4] * 4, [0.0] * 4, [1e4] * 4]
 CASES = [

@@ -22,7 +22,7 @@ ENDS = {
     "simplex": (0.0, 1.0),
     "angle": (-math.pi, math.pi),
 }
-STEP = 0.05
+STEP = 0.03
 
 
 def expectation(case: Case, parameters: Sequence[Tensor], function: Callable[[Tensor], Tensor]) -> Tensor:

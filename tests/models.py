@@ -25,26 +25,40 @@ def random_model(made: type[Model], generator: torch.Generator) -> Model:
 
 
 def random_data(variables: Mapping[str, Variable], rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """Rows as a table holds them, of each supervised variable a random share: never known in the first, always in the last."""
+    """Rows as a table holds them, of each supervised variable a random share: never known in the first, always in the last.
+
+    Of an observed variable that may be missing, a random share of the elements is.
+    """
     data = {}
     for name, variable in variables.items():
         if variable.role == "latent":
             continue
         value = random_values(variable, rows, generator)
+        missing = -1 if variable.family.support == "categories" else torch.nan
         if variable.role == "supervised":
             hidden = torch.rand(rows, generator=generator) < 0.5
             hidden[0], hidden[-1] = True, False
-            value[hidden] = -1 if variable.family.support == "categories" else torch.nan
+            value[hidden] = missing
+        if variable.masked:
+            value[torch.rand(value.shape, generator=generator) < 0.3] = missing
         data[name] = value
     return data
 
 
 def random_values(variable: Variable, rows: int, generator: torch.Generator) -> Tensor:
     """Values of one variable, all known, anywhere in the support of its family."""
-    if variable.family.support == "categories":
-        return torch.randint(variable.event[-1], (rows, *variable.event[:-1]), generator=generator)
-    if variable.family.support == "binary" and not variable.soft:
-        return torch.randint(2, (rows, *variable.event), generator=generator).to(torch.get_default_dtype())
-    if variable.family.support == "real":
-        return torch.randn(rows, *variable.event, generator=generator)
-    return torch.rand(rows, *variable.event, generator=generator)
+    shape, support = (rows, *variable.event), variable.family.support
+    uniform = torch.rand(shape, generator=generator)
+    if support == "categories":
+        return torch.randint(variable.event[-1], shape[:-1], generator=generator)
+    values = {
+        "real": lambda: torch.randn(shape, generator=generator),
+        "positive": lambda: uniform + 0.1,
+        "angle": lambda: 6 * uniform - 3,
+        "simplex": lambda: (uniform + 0.1) / (uniform + 0.1).sum(-1, keepdim=True),
+        "binary": lambda: uniform if variable.soft else uniform.round(),
+        "counts": lambda: (5 * uniform).floor(),
+        "counts to a total": lambda: (variable.number * uniform).round(),
+        "levels": lambda: ((variable.number - 1) * uniform).round() / (variable.number - 1),
+    }
+    return values.get(support, lambda: uniform)()

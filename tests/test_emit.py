@@ -14,7 +14,8 @@ from graphvae.compiler.emit import emit
 from graphvae.compiler.families import FAMILIES, POSITIVE_FLOOR, Family
 from graphvae.compiler.pipeline import compile_text
 from graphvae.compiler.spec import Network
-from graphvae.runtime import Mlp, distributions, positive
+from graphvae import runtime
+from graphvae.runtime import Mlp, positive
 
 TEXT = "model: m\nvariables: {x: {distribution: normal, role: observed}}\np: {x: []}\nq: {}"
 PLAN = compile_text(TEXT, "m.yaml").plan
@@ -55,7 +56,7 @@ def test_many_parents_make_no_long_line() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_one_dimension_is_the_default(family: Family) -> None:
-    assert inspect.signature(getattr(distributions, family.distribution)).parameters["event"].default == 1
+    assert inspect.signature(getattr(runtime, family.distribution)).parameters["event"].default == 1
 
 
 def test_options_left_out_are_the_defaults() -> None:

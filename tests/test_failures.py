@@ -108,7 +108,7 @@ def failure(path: Path, change: Break) -> str:
         (
             EVERYTHING,
             learned("decoder", "image_scale", 1, 4, 3),
-            "p.distribution.log_prob(p.value)",
+            "self.distribution.log_prob(self.value)",
             "scoring 'image' (everything.yaml:19)\n  with value [3, 1, 4, 4], loc [4, 3, 2, 3, 1, 4, 4], scale [1, 4, 3]",
         ),
     ],

@@ -12,6 +12,7 @@ import torch
 from models import NAMES, SPECS, random_data, random_values
 from torch import Tensor, nn
 
+from graphvae import runtime
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.plan import Compute, Draw, Given, Score, SidePlan, Value
 from graphvae.runtime import Model
@@ -104,8 +105,11 @@ def test_golden_code_generates(model: Model, mean: bool) -> None:
 
 
 def test_noise_is_what_the_plan_says(model: Model, compilation: Compilation) -> None:
-    made = {name: list(value.shape) for name, value in model.noise(SAMPLES, ROWS).items()}
-    assert made == {value.name: [SAMPLES, ROWS, *value.event] for value in compilation.plan.noise}
+    """In the shape of the value, as far as its family makes it so."""
+    made = {name: value.shape for name, value in model.noise(SAMPLES, ROWS).items()}
+    families = {step.value.name: getattr(runtime, step.family.distribution) for step in compilation.plan.draws}
+    shapes = {value.name: (SAMPLES, ROWS, *value.event) for value in compilation.plan.noise}
+    assert made == {name: families[name].noise(shape, None, torch.float32).shape for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("revealed", ["some", "none", "all"])

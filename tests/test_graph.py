@@ -176,7 +176,7 @@ def test_a_scalar_that_a_network_computes() -> None:
 def test_a_huge_variable_is_refused_at_once() -> None:
     variables = VARIABLES + "  switch: {distribution: bernoulli, shape: [100000000, 100000000, 100000000]}"
     with pytest.raises(SpecError, match=r"2\^1000000000000000000000000 \(switch\) cells"):
-        graph_of(variables, "  image: [digit, style, switch]", Q + "\n  switch: [image]")
+        graph_of(variables, "  image: [digit, style, switch]", Q + "\n  switch: {parents: [image], gradient: enumerate}")
 
 
 DATA = "data: {source: digits, columns: {image: image, digit: digit}, labels: {digit: {ROWS}}}"

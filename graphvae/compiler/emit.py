@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from graphvae.compiler.errors import Span
-from graphvae.compiler.families import POSITIVE_FLOOR
+from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR
 from graphvae.compiler.graph import VariableNode
 from graphvae.compiler.plan import Compute, Draw, Given, NetworkPlan, Parameter, Plan, Score, SidePlan, Step
 from graphvae.compiler.spec import Network
@@ -177,7 +177,8 @@ def _distribution(step: Draw | Score) -> _Call:
 
 def _argument(row: Parameter) -> str:
     floor = f", floor={row.floor}" if row.floor != POSITIVE_FLOOR else ""
-    value = row.python if row.link == "identity" else f"{row.link}({row.python}{floor})"
+    bounds = floor + (f", ceiling={row.ceiling}" if row.ceiling != INFINITY else "")
+    value = row.python if row.link == "identity" else f"{row.link}({row.python}{bounds})"
     return f"{row.name}={value}" if row.keyword else value
 
 

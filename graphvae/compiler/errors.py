@@ -68,6 +68,7 @@ CODES = {
     "GV205": "a variable that nothing uses",
     "GV206": "an observed variable that q never looks at",
     "GV207": "a weight of labelled rows where there are none",
+    "GV208": "a closed form that no draw can have",
     # data
     "GV301": "the data cannot be found or read",
     "GV302": "a column that the data does not have",
@@ -82,7 +83,7 @@ CODES = {
     "GV501": "a flag that cannot be followed",
 }
 
-_LISTED = 24  # so many choices are named
+_LISTED = 32  # so many choices are named
 _SHOWN = 60  # so many characters of a text are quoted
 _WINDOW = 100  # so many characters of a line are shown on either side of what is meant
 

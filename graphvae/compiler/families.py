@@ -17,7 +17,8 @@ Support = Literal[
 Layout = Literal["event", "element", "components", "component vectors", "square", "factor"]
 
 POSITIVE_FLOOR = 1e-6
-SUPERVISED_FLOOR = 1e-2  # a labelled density may not collapse onto its labels
+SUPERVISED_FLOOR = 1e-2  # a labelled density may not collapse onto its labels: neither a scale below this,
+NARROW = SUPERVISED_FLOOR**-2  # nor a concentration above this, whose inverse root is such a scale
 INFINITY = float("inf")
 
 
@@ -27,7 +28,8 @@ class Parameter:
 
     The interval is open, or `closed`. `layout` says how its shape follows from that of the event. `default` is where it comes
     from in a conditional with parents that does not say: a head of the network, or one learned value for all rows. `spread`
-    says that a learned value must not begin at the same number everywhere.
+    says that a learned value must not begin at the same number everywhere. `ceiling` bounds the head of a supervised variable
+    in q where a large number makes the density narrow, as SUPERVISED_FLOOR does where a small one does.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Parameter:
     low: float = -INFINITY
     high: float = INFINITY
     closed: bool = False
+    ceiling: float = INFINITY
     layout: Layout = "event"
     default: Literal["head", "learned"] = "head"
     spread: bool = False
@@ -144,8 +147,8 @@ _FINITE: tuple[Gradient, ...] = ("enumerate", "score_function")
 _COUNTS: tuple[Gradient, ...] = ("score_function",)
 
 
-def _positive(name: str, standard: float = 1.0) -> Parameter:
-    return Parameter(name, standard, link="positive", low=0.0)
+def _positive(name: str, ceiling: float = INFINITY) -> Parameter:
+    return Parameter(name, standard=1.0, link="positive", low=0.0, ceiling=ceiling)
 
 
 FAMILIES = {
@@ -166,12 +169,12 @@ FAMILIES = {
         Family("log_normal", "LogNormal", "positive", (_LOC, _SCALE), _CONTINUOUS, closed_kl=("log_normal",)),
         Family("half_normal", "HalfNormal", "positive", (_SCALE,), _CONTINUOUS, closed_kl=("half_normal",)),
         Family("exponential", "Exponential", "positive", (_positive("rate"),), _CONTINUOUS, closed_kl=("exponential", "gamma")),
-        Family("weibull", "Weibull", "positive", (_SCALE, _positive("concentration")), _CONTINUOUS),
+        Family("weibull", "Weibull", "positive", (_SCALE, _positive("concentration", 1 / SUPERVISED_FLOOR)), _CONTINUOUS),
         Family(
             name="gamma",
             distribution="Gamma",
             support="positive",
-            parameters=(_positive("concentration"), _positive("rate")),
+            parameters=(_positive("concentration", NARROW), _positive("rate")),
             gradients=_CONTINUOUS,
             implicit=True,
             closed_kl=("gamma", "exponential"),
@@ -180,7 +183,7 @@ FAMILIES = {
             name="beta",
             distribution="Beta",
             support="unit interval",
-            parameters=(_positive("concentration1"), _positive("concentration0")),
+            parameters=(_positive("concentration1", NARROW), _positive("concentration0", NARROW)),
             gradients=_CONTINUOUS,
             implicit=True,
             closed_kl=("beta",),
@@ -208,7 +211,7 @@ FAMILIES = {
             name="von_mises",
             distribution="VonMises",
             support="angle",
-            parameters=(_LOC, _positive("concentration")),
+            parameters=(_LOC, _positive("concentration", NARROW)),
             gradients=_CONTINUOUS,
             implicit=True,
         ),
@@ -216,7 +219,7 @@ FAMILIES = {
             name="dirichlet",
             distribution="Dirichlet",
             support="simplex",
-            parameters=(_positive("concentration"),),
+            parameters=(_positive("concentration", NARROW),),
             gradients=_CONTINUOUS,
             implicit=True,
             vector=True,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphvae.compiler.errors import Diagnostic
-from graphvae.compiler.graph import ModelGraph
+from graphvae.compiler.gradients import divergence
+from graphvae.compiler.graph import ModelGraph, sampled
 
 
 def lint(graph: ModelGraph) -> list[Diagnostic]:
@@ -83,6 +84,18 @@ def _rate_without_labels(graph: ModelGraph) -> Iterator[Diagnostic]:
             yield Diagnostic("GV207", message, objective.key(key), hint, severity="warning")
 
 
+def _nothing_closed(graph: ModelGraph) -> Iterator[Diagnostic]:
+    """KL in closed form was asked for, and no draw can have it."""
+    if graph.spec.objective.kl == "sampled":
+        return
+    found = {name: divergence(graph, name) for name, node in graph.q.conditionals.items() if sampled(node)}
+    if not any(each.closed for each in found.values()):
+        why = "; ".join(f"{name}: {each.why}" for name, each in found.items()) or "nothing is drawn"
+        yield Diagnostic(
+            "GV208", f"no KL divergence has its closed form ({why})", graph.spec.objective.span("kl"), severity="warning"
+        )
+
+
 def _revealed(graph: ModelGraph) -> set[str]:
     """The variables that some draw of labels reveals in some row."""
     draws = graph.spec.data.labels if graph.spec.data else ()
@@ -101,4 +114,5 @@ RULES = (
     _unused,
     _never_looked_at,
     _rate_without_labels,
+    _nothing_closed,
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graphvae.compiler.errors import Span
-from graphvae.compiler.families import POSITIVE_FLOOR, SUPERVISED_FLOOR, Family, Gradient, Link
+from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR, SUPERVISED_FLOOR, Family, Gradient, Link
 from graphvae.compiler.gradients import Divergence, count, divergence
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode, sampled
 from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
@@ -62,6 +62,7 @@ class Parameter:
     python: str
     link: Link
     floor: float
+    ceiling: float
     number: float
     shape: tuple[int, ...]
     keyword: bool
@@ -385,8 +386,9 @@ class _Scribe:
                 python = "self." + attributes.create_name(f"{node.variable.name}_{spelling}")
             link = row.link if kind in ("head", "learned") else "identity"
             floor = SUPERVISED_FLOOR if labelled and row.name == "scale" else POSITIVE_FLOOR
-            shape = row.shape(node.variable.event, node.number)
-            rows.append(Parameter(spelling, kind, python, link, floor, number, shape, spelling != row.name, row.spread))
+            ceiling = row.ceiling if labelled and link != "identity" else INFINITY
+            shape, keyword = row.shape(node.variable.event, node.number), spelling != row.name
+            rows.append(Parameter(spelling, kind, python, link, floor, ceiling, number, shape, keyword, row.spread))
         return rows
 
     def random(

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from graphvae.compiler.names import Namespace
 
-FILES = ("distributions", "networks", "draws", "failures", "objectives", "model")
+FILES = ("distributions", "continuous", "counts", "multivariate", "networks", "draws", "failures", "objectives", "model")
 
 _NOTE = "The parts of graphvae's runtime that it uses stand before it, so that it needs torch and nothing else."
 

@@ -49,11 +49,20 @@ def _check_family(name: str, family: Family, variable: Variable, span: Span | No
         message = f"'{name}' is {family.name}, and the number of its categories is missing"
         raise SpecError.of("GV051", message, span, "write how many values it has, as in categories: 10")
     if family.number and family.number.default is None and getattr(variable, family.number.name) is None:
-        message = f"'{name}' is {family.name}, and its {family.number.name} is missing"
+        message = f"'{name}' is {family.name}, and '{family.number.name}' is missing"
         raise SpecError.of("GV051", message, span, f"write it, as in {family.number.name}: 10")
-    if family.vector and not stated_event(variable):
+    event = stated_event(variable)
+    if family.vector and not event:
         message = f"'{name}' is {family.name}, which is a distribution over vectors, and its size is missing"
         raise SpecError.of("GV051", message, span, "write how long it is, as in size: 2")
+    _check_rank(name, variable, event)
+
+
+def _check_rank(name: str, block: Variable | Conditional, event: tuple[int, ...] | None) -> None:
+    """More common causes than coordinates say nothing more."""
+    if block.rank is not None and event and block.rank > event[-1]:
+        message = f"the rank of '{name}' should be at most its length, {event[-1]}, and not {block.rank}"
+        raise SpecError.of("GV053", message, block.span("rank"))
 
 
 def check_observed(variables: Mapping[str, VariableNode], spec: Spec) -> None:
@@ -109,10 +118,12 @@ def check_conditional(
         message = f"'{variable.name}' is {variable.role}, and cannot have a conditional in {side}: {reason}"
         raise SpecError.of("GV106", message, span, "leave it out")
     _check_parents(side, variable, conditional, spec, variables)
-    if variable.family is None:
+    family = _family_of(side, variable, variable.family, conditional) if variable.family else None
+    _check_numbers(variable.name, family, conditional)
+    if family is None:
         _check_deterministic(side, variable, conditional, spec)
     else:
-        _check_random(side, variable, _family_of(side, variable, variable.family, conditional), conditional)
+        _check_random(side, variable, family, conditional)
 
 
 def _check_parents(
@@ -185,6 +196,16 @@ def _check_random(side: SideName, variable: VariableNode, family: Family, condit
     _check_network(variable.name, family, conditional)
 
 
+def _check_numbers(name: str, family: Family | None, conditional: Conditional) -> None:
+    """A conditional states the whole number of a family that it names itself."""
+    for key in ("components", "rank"):
+        needs = conditional.distribution is not None and family is not None and family.number and family.number.name == key
+        if getattr(conditional, key) is not None and not needs:
+            owner = next(row.name for row in FAMILIES.values() if row.number and row.number.name == key)
+            message = f"'{key}' of '{name}' belongs to a conditional of q that says distribution: {owner}"
+            raise SpecError.of("GV057", message, conditional.key(key), "leave it out, or write it under 'variables'")
+
+
 def _family_of(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> Family:
     """The family on this side: in q it may be another one over the same support."""
     if conditional.distribution is None:
@@ -198,11 +219,12 @@ def _family_of(side: SideName, variable: VariableNode, family: Family, condition
         message = f"'{variable.name}' is {family.name} ({family.support}) in p, and {other.name} ({other.support}) in q"
         raise SpecError.of("GV108", message, span, f"the families over the same support are: {fitting}")
     if other.number and other.number.default is None and getattr(conditional, other.number.name, None) is None:
-        message = f"'{variable.name}' is {other.name} in q, and its {other.number.name} is missing"
+        message = f"'{variable.name}' is {other.name} in q, and '{other.number.name}' is missing"
         raise SpecError.of("GV051", message, span, f"write it beside the distribution, as in {other.number.name}: 3")
     if other.vector and not variable.event:
         message = f"'{variable.name}' is a scalar, and {other.name} is a distribution over vectors"
         raise SpecError.of("GV108", message, span, "give it a size: 1, or another family")
+    _check_rank(variable.name, conditional, variable.event)
     return other
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from graphvae.compiler.errors import Diagnostic
-from graphvae.compiler.families import SUPERVISED_FLOOR
-from graphvae.compiler.plan import Draw, Plan
+from graphvae.compiler.families import INFINITY, SUPERVISED_FLOOR
+from graphvae.compiler.plan import Draw, Parameter, Plan
 from graphvae.lab.data import Dataset
 from graphvae.runtime import Model
 
-NEAR = 1.1  # times the floor
+NEAR = 1.1  # times the bound, or the bound over it
 ROWS = 1000  # of the labelled ones are looked at
 
 
 @torch.no_grad()
 def at_the_floor(plan: Plan, model: Model, dataset: Dataset) -> Iterator[Diagnostic]:
-    """A warning for each supervised continuous variable whose scale has reached its floor in most of the labelled rows."""
-    bounded = {step.value.name: step for step in plan.draws if any(row.floor == SUPERVISED_FLOOR for row in step.parameters)}
+    """A warning for each supervised variable of q whose density is as narrow as it may be in most of the labelled rows."""
+    bounded = [(step, row) for step in plan.draws for row in step.parameters if _bound(row)]
     rows = list(dataset.labelled[:ROWS])
     if not bounded or not rows:
         return
@@ -28,13 +29,22 @@ def at_the_floor(plan: Plan, model: Model, dataset: Dataset) -> Iterator[Diagnos
     block = model.block({name: value[rows].to(device) for name, value in dataset.train.items()}, 1, torch.Generator(device))
     drawn = model.run(model.encoder, block.evidence, block.noise, model.knobs())
     model.train(training)
-    for name, step in bounded.items():
-        near = (drawn[name].distribution.scale < NEAR * SUPERVISED_FLOOR).double().mean().item()  # type: ignore[attr-defined]
-        if near > 0.5:
-            yield _reached(step, near)
+    for step, row in bounded:
+        values: Tensor = getattr(drawn[step.value.name].distribution, row.name)
+        near = values < NEAR * row.floor if row.ceiling == INFINITY else values > row.ceiling / NEAR
+        if (share := near.double().mean().item()) > 0.5:
+            yield _reached(step, row, share)
 
 
-def _reached(step: Draw, near: float) -> Diagnostic:
-    message = f"the scale of '{step.value.name}' in q has reached its floor of {SUPERVISED_FLOOR:g} in {near:.0%} of what was looked at"
-    hint = "its density would collapse onto its labels: give the scale a number, lower alpha, or label more rows"
+def _bound(row: Parameter) -> float | None:
+    """The bound beyond which a labelled density would be too narrow; None for a parameter that has none."""
+    if row.ceiling != INFINITY:
+        return row.ceiling
+    return row.floor if row.floor == SUPERVISED_FLOOR and row.link == "positive" else None
+
+
+def _reached(step: Draw, row: Parameter, share: float) -> Diagnostic:
+    name, bound = step.value.name, _bound(row)
+    message = f"the {row.name} of '{name}' in q has reached its bound of {bound:g} in {share:.0%} of the labelled rows"
+    hint = f"its density would collapse onto its labels: state the {row.name}, lower alpha, or label more rows"
     return Diagnostic("GV403", message, step.span, hint, severity="warning")

@@ -299,9 +299,10 @@ class Categorical(Relaxable):
         return (value == value.floor()) & (value >= -1) & (value < event[-1])
 
 
-def positive(raw: Tensor, floor: float = 1e-6) -> Tensor:
-    """A head as a scale: softplus(raw) + floor."""
-    return functional.softplus(raw) + floor
+def positive(raw: Tensor, floor: float = 1e-6, ceiling: float = math.inf) -> Tensor:
+    """A head as a scale: softplus(raw) + floor, bent below a ceiling c as v / (1 + v / c)."""
+    value = functional.softplus(raw) + floor
+    return value if ceiling == math.inf else value / (1 + value / ceiling)
 
 
 def unit(raw: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -46,80 +49,98 @@ class Dirichlet(Distribution):
         return ((value > 0) & ((total - 1).abs() <= 1e-4)) | total.isnan()
 
 
-class MultivariateNormal(Distribution):
-    """N(loc, L L^T), L the Cholesky factor: `scale` [..., d] on its diagonal, `below` [..., d, d] underneath."""
+class VectorNormal(Distribution):
+    """A normal vector N(loc, S) by the means that its covariance S offers; `log_volume` [...] is half of log det S."""
 
-    parameters = ("loc", "scale", "below")
     support = "real"
     joint = 1
 
-    def __init__(self, loc: Tensor, scale: Tensor, below: Tensor, event: int = 1) -> None:
-        self.loc, self.scale, self.event = loc, scale, event
-        self.factor = below.tril(-1) + torch.diag_embed(scale)
+    loc: Tensor
+    log_volume: Tensor
+
+    @property
+    @abstractmethod
+    def roots(self) -> tuple[Tensor, ...]:
+        """Matrices [..., d, column] whose products with their own transposes sum to S."""
+
+    @abstractmethod
+    def whiten(self, columns: Tensor) -> Tensor:
+        """Matrices [..., d, column] as [..., k, column], of which every column c has the squared length c^T S^{-1} c."""
 
     def log_density(self, value: Tensor) -> Tensor:
-        deviation = (value - self.loc).unsqueeze(-1)
-        standard: Tensor = torch.linalg.solve_triangular(self.factor, deviation, upper=False).squeeze(-1)
-        return (-0.5 * standard.square() - self.scale.log() - HALF_LOG_TWO_PI).sum(-1)
+        square = self.whiten((value - self.loc).unsqueeze(-1)).square().sum((-2, -1))
+        return -0.5 * square - self.log_volume - value.shape[-1] * HALF_LOG_TWO_PI
 
-    def sample(self, noise: Tensor) -> Tensor:
-        return self.loc + transform(self.factor, noise)
-
-    def base(self) -> torch.distributions.Distribution:
-        return torch.distributions.MultivariateNormal(self.loc, scale_tril=self.factor, validate_args=False)
+    def kl(self, prior: Distribution) -> Tensor:
+        assert isinstance(prior, VectorNormal)
+        columns = (*self.roots, (self.loc - prior.loc).unsqueeze(-1))
+        square = reduce(torch.add, (prior.whiten(part).square().sum((-2, -1)) for part in columns))
+        return 0.5 * (square - self.loc.shape[-1]) + prior.log_volume - self.log_volume
 
     @property
     def mean(self) -> Tensor:
         return self.loc
+
+
+class MultivariateNormal(VectorNormal):
+    """N(loc, L L^T), L the Cholesky factor: `scale` [..., d] on its diagonal, `below` [..., d, d] underneath."""
+
+    parameters = ("loc", "scale", "below")
+
+    def __init__(self, loc: Tensor, scale: Tensor, below: Tensor, event: int = 1) -> None:
+        self.loc, self.log_volume, self.event = loc, scale.log().sum(-1), event
+        self.factor = below.tril(-1) + torch.diag_embed(scale)
+
+    @property
+    def roots(self) -> tuple[Tensor, ...]:
+        return (self.factor,)
+
+    def whiten(self, columns: Tensor) -> Tensor:
+        white: Tensor = torch.linalg.solve_triangular(self.factor, columns, upper=False)
+        return white
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.loc + transform(self.factor, noise)
 
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
         return normal_noise(shape, generator, dtype)
 
 
-class LowRankNormal(Distribution):
+class LowRankNormal(VectorNormal):
     """N(loc, W W^T + diag(scale^2)), W the `factor` [..., d, r] with r <= d: r common causes, and noise of every coordinate.
 
-    With A = diag(1 / scale) W and y = (value - loc) / scale, the squared distance y^T (I + A A^T)^{-1} y is that between (y, 0)
-    and the column space of (A, I). A QR decomposition of (A, I) gives it without a difference of large numbers, and R the
-    determinant, since R^T R = I + A^T A.
+    With A = diag(1 / scale) W, the squared length y^T (I + A A^T)^{-1} y is that of what (y, 0) has outside of the column space
+    of (A, I). A QR decomposition of (A, I) gives it without a difference of large numbers, and R the determinant, since
+    R^T R = I + A^T A.
     """
 
     parameters = ("loc", "scale", "factor")
-    support = "real"
-    joint = 1
 
     def __init__(self, loc: Tensor, scale: Tensor, factor: Tensor, event: int = 1) -> None:
         self.loc, self.scale, self.factor, self.event = loc, scale, factor, event
-
-    def log_density(self, value: Tensor) -> Tensor:
-        dimension, rank = self.factor.shape[-2:]
-        loading = self.factor / self.scale.unsqueeze(-1)
-        identity = torch.eye(rank, dtype=loading.dtype, device=loading.device)
-        basis, triangle = torch.linalg.qr(torch.cat([loading, identity.expand(*loading.shape[:-2], rank, rank)], -2))
-        upper, lower = basis.split([dimension, rank], -2)
-        standard = (value - self.loc) / self.scale
-        projected = transform(upper.mT, standard)
-        distances = (standard - transform(upper, projected), transform(lower, projected))
-        square: Tensor = torch.cat(distances, -1).square().sum(-1)
-        log_volume: Tensor = self.scale.log().sum(-1) + triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
-        return -0.5 * square - log_volume - dimension * HALF_LOG_TWO_PI
-
-    def sample(self, noise: Tensor) -> Tensor:
-        dimension, rank = self.factor.shape[-2:]
-        own, common = noise[..., :dimension], noise[..., dimension : dimension + rank]
-        return self.loc + self.scale * own + transform(self.factor, common)
-
-    def base(self) -> torch.distributions.Distribution:
-        return torch.distributions.LowRankMultivariateNormal(self.loc, self.factor, self.scale.square(), validate_args=False)
+        loading, (dimension, rank) = factor / scale.unsqueeze(-1), factor.shape[-2:]
+        identity = torch.eye(rank, dtype=loading.dtype, device=loading.device).expand(*loading.shape[:-2], rank, rank)
+        basis, triangle = torch.linalg.qr(torch.cat([loading, identity], -2))
+        self.upper, self.lower = basis.split([dimension, rank], -2)
+        self.log_volume = scale.log().sum(-1) + triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
     @property
-    def mean(self) -> Tensor:
-        return self.loc
+    def roots(self) -> tuple[Tensor, ...]:
+        return (self.factor, torch.diag_embed(self.scale))
+
+    def whiten(self, columns: Tensor) -> Tensor:
+        scaled = columns / self.scale.unsqueeze(-1)
+        coordinates = self.upper.mT @ scaled
+        return torch.cat([scaled - self.upper @ coordinates, self.lower @ coordinates], -2)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        own, common = noise.unbind(-1)
+        return self.loc + self.scale * own + transform(self.factor, common[..., : self.factor.shape[-1]])
 
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
-        return normal_noise((*shape[:-1], 2 * shape[-1]), generator, dtype)  # the rank is not known here: at most d
+        return normal_noise((*shape, 2), generator, dtype)  # the rank is not known here, and at most d
 
 
 class MixtureOfNormals(Distribution):
@@ -155,9 +176,10 @@ class MixtureOfNormals(Distribution):
     @torch.no_grad()
     def draw(self, noise: Tensor) -> Tensor:
         """A draw without gradient: that of one component."""
-        component = draw_index(self.log_weights, noise[..., -1])
+        normal, uniform = noise.unbind(-1)
+        component = draw_index(self.log_weights, uniform[..., 0])
         chosen = one_hot(component, self.log_weights.shape[-1], noise.dtype).unsqueeze(-1)
-        return (chosen * (self.loc + self.scale * noise[..., None, :-1])).sum(-2)
+        return (chosen * (self.loc + self.scale * normal.unsqueeze(-2))).sum(-2)
 
     @property
     def mean(self) -> Tensor:
@@ -165,8 +187,7 @@ class MixtureOfNormals(Distribution):
 
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
-        normal = normal_noise(shape, generator, dtype)
-        return torch.cat([normal, uniform_noise((*shape[:-1], 1), generator, dtype)], -1)
+        return torch.stack([normal_noise(shape, generator, dtype), uniform_noise(shape, generator, dtype)], -1)
 
 
 def transform(matrix: Tensor, vector: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class ParentLinear(nn.Module):
         total: Tensor = self.bias
         for name, (weight, dimensions) in self.parents.items():
             flat = values[name].flatten(-dimensions) if dimensions else values[name].unsqueeze(-1)
-            total = total + functional.linear(flat, self.get_parameter(weight))
+            total = total + functional.linear(flat, getattr(self, weight))
         return total
 
 
