@@ -5,9 +5,10 @@
     train(path)            a run: trained weights and everything that led to them
     load(run)              the trained model of a run
     evaluate(run)          its errors, its evidence and its effective sample size
+    impute(run, data)      what is missing in a table, by its posterior mean and draws
     render(path, output)   p and q as a picture
 
-Importing graphvae loads no torch; asking for `compile`, `train`, `load` or `evaluate` does.
+Importing graphvae loads no torch; asking for `compile`, `train`, `load`, `evaluate` or `impute` does.
 """
 
 from importlib import import_module
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from graphvae.compiler.check import check as check
     from graphvae.diagrams.render import render as render
     from graphvae.lab.evaluation import evaluate as evaluate
+    from graphvae.lab.imputation import impute as impute
     from graphvae.lab.models import compile as compile
     from graphvae.lab.runs import load as load
     from graphvae.lab.training import train as train
@@ -25,12 +27,13 @@ _HOMES = {
     "check": "graphvae.compiler.check",
     "compile": "graphvae.lab.models",
     "evaluate": "graphvae.lab.evaluation",
+    "impute": "graphvae.lab.imputation",
     "load": "graphvae.lab.runs",
     "render": "graphvae.diagrams.render",
     "train": "graphvae.lab.training",
 }
 
-__all__ = ["check", "compile", "evaluate", "load", "render", "train"]
+__all__ = ["check", "compile", "evaluate", "impute", "load", "render", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ app = typer.Typer(
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec's file.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/digits/1.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Lay a setting over the spec.")]
-DataPath = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the data's files.")]
+DataPath = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the data's files, or the file.")]
 
 
 class Stage(StrEnum):
@@ -60,6 +60,14 @@ def show(
     compilation = compile_file(spec, settings)
     forms = {Stage.spec: compilation.graph.spec, Stage.graph: compilation.graph, Stage.plan: compilation.plan}
     typer.echo(forms.get(stage, compilation.code), nl=False)
+
+
+@app.command()
+def explain(spec: SpecPath, settings: Settings = []) -> None:
+    """Say how each variable is drawn and why, which terms of the objective are exact, and what that costs."""
+    from graphvae.compiler.explain import explain as explained
+
+    typer.echo(explained(read_graph(spec, settings)))
 
 
 @app.command(name="compile")
@@ -132,6 +140,23 @@ def evaluate(
     found = measure(run, samples, data)
     _console().print(found.table())
     typer.echo(f"written to {run / 'evaluation.json'}")
+
+
+@app.command()
+def impute(
+    run: RunPath,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="An .npz file with the columns that the spec names.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new .npz file.")],
+    samples: Annotated[int, typer.Option(min=1, help="Samples of the latent variables a row.")] = 100,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of what is missing.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+) -> None:
+    """Fill in what is missing in a table: its posterior mean, and draws from the posterior."""
+    from graphvae.lab.imputation import impute as fill
+
+    filled = fill(run, data, samples, draws, seed)
+    filled.save(output)
+    typer.echo(f"{output}: {', '.join(filled.means)}, each with .mean and .draws")
 
 
 def _console() -> Console:

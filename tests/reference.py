@@ -1,14 +1,16 @@
 """An oracle for emitted code: a Plan interpreted in the plainest way, one row, one cell and one sample at a time.
 
 It shares nothing with `graphvae.runtime`: networks are worked out from the weights, scores come from `torch.distributions`,
-and `objective` is the formula of the method as it is written there.
+draws are found by loops, and `objective` is the formulas of the method as they are written there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from itertools import product
 from math import prod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributions
@@ -17,19 +19,14 @@ from torch.nn import functional
 from graphvae.compiler.graph import VariableNode
 from graphvae.compiler.plan import Compute, Draw, Given, NetworkPlan, Parameter, Plan, Score, SidePlan
 
-FAMILIES = {
-    "normal": distributions.Normal,
-    "bernoulli": distributions.Bernoulli,
-    "continuous_bernoulli": distributions.ContinuousBernoulli,
-    "categorical": distributions.OneHotCategorical,
-}
-TRANSFORMS = {
-    "normal": lambda noise, parameters: parameters["loc"] + parameters["scale"] * noise,
-    "continuous_bernoulli": lambda noise, parameters: (
-        torch.log1p(noise * torch.expm1(parameters["logits"])) / parameters["logits"]
-    ),
-}
 State = Mapping[str, Tensor]
+
+
+class Scored(NamedTuple):
+    """The log-probability of a value, and the distribution of its elements."""
+
+    log_prob: Tensor
+    distribution: distributions.Distribution
 
 
 def objective(
@@ -57,63 +54,102 @@ def row_objective(
     alpha: Mapping[str, float],
     beta: Mapping[str, float],
 ) -> Tensor:
-    """L = sum softmax(lw) f + sum over labels of (beta + alpha) log q(label), over the cells and samples of one row."""
-    free = [step for step in plan.draws if step.enumeration is not None and step.value.name not in known]
-    cells = [dict(zip([step.value.name for step in free], cell, strict=True)) for cell in product(*map(values_of, free))]
-    samples = max((len(draws) for draws in noise.values()), default=1)
-    scores = [
-        score(plan, state, {**known, **cell}, {name: draws[s] for name, draws in noise.items()})
-        for cell in cells
-        for s in range(samples)
-    ]
+    """The bound of one row, over the cells of its enumerated variables and over its samples."""
     drawn = [step.value.name for step in plan.draws]
-    labels = [name for name in drawn if name in known]
-    log_cell = torch.stack([sum((q[step.value.name] for step in free), torch.zeros(())) for q, _ in scores])
-    log_label = {name: torch.stack([q[name] for q, _ in scores]) for name in labels}
-    f = torch.stack(
-        [sum(log_p if name not in drawn else beta[name] * (log_p - q[name]) for name, log_p in p.items()) for q, p in scores]
-    )
-    bound, before = torch.zeros(()), log_cell
-    for name in labels:
-        after = before + log_label[name]
-        increment = after.logsumexp(0) - before.logsumexp(0)
-        mean = (log_cell.exp() * log_label[name]).sum() / samples
-        bound = bound + (beta[name] + alpha[name]) * (increment if plan.label_term == "log_mean" else mean)
+    free = [step.value.name for step in plan.draws if step.enumeration is not None and step.value.name not in known]
+    sampled = [name for name in drawn if name not in known and name not in free]
+    values = {step.value.name: values_of(step) for step in plan.draws if step.enumeration is not None}
+    cells = [dict(zip(free, cell, strict=True)) for cell in product(*(values[name] for name in free))]
+    samples = range(max((len(draws) for draws in noise.values()), default=1))
+    scores = [[score(plan, state, {**known, **cell}, noise, s) for s in samples] for cell in cells]
+
+    def over(part: Any) -> Tensor:
+        """A function of the scores of q and p, [cell, sample]."""
+        return torch.stack([torch.stack([part(*both) for both in of_cell]) for of_cell in scores])
+
+    log_q = {name: over(lambda q, _, name=name: q[name].log_prob) for name in drawn}
+    log_p = {step.value.name: over(lambda _, p, n=step.value.name: p[n].log_prob) for step in random_steps(plan.p)}
+    log_cell = total(log_q[name] for name in free).expand(len(cells), len(samples))
+    labels = label_terms(plan, log_cell, {name: log_q[name] for name in drawn if name in known})
+    observed = total(log_p[name] for name in log_p if name not in drawn)
+    if plan.bound == "self_normalised":
+        closed = {name for name, behind in plan.closed_kl.items() if name in sampled and not known.keys() & set(behind)}
+        ratio = {name: log_q[name] - log_p[name] for name in drawn}
+        ratio |= {name: over(lambda q, p, n=name: divergence(q[n].distribution, p[n].distribution)) for name in closed}
+        f = observed - total(beta[name] * ratio[name] for name in drawn)
+        weight = (log_cell + total(log_q[name] for name in labels)).flatten().softmax(0)
+        return (weight * f.flatten()).sum() + total((beta[name] + alpha[name]) * value for name, value in labels.items())
+    g = observed + total(beta[name] * log_p[name] for name in drawn) - total(beta[name] * log_q[name] for name in sampled)
+    inner = g.logsumexp(1) - math.log(len(samples)) - total(beta[name] * log_q[name][:, 0] for name in free)
+    return (log_cell[:, 0].exp() * inner).sum() + total(alpha[name] * value for name, value in labels.items())
+
+
+def label_terms(plan: Plan, log_cell: Tensor, log_labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Log q of each label, by the mean of its logarithm, or along the chain rule."""
+    found, before = {}, log_cell
+    for name, log_label in log_labels.items():
+        after = before + log_label
+        increment = after.flatten().logsumexp(0) - before.flatten().logsumexp(0)
+        found[name] = increment if plan.label_term == "log_mean" else (log_cell.exp() * log_label).sum() / log_cell.shape[1]
         before = after
-    return bound + (before.softmax(0) * f).sum()
+    return found
 
 
 def score(
-    plan: Plan, state: State, known: Mapping[str, Tensor], noise: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Log q and log p of every variable, with what is not known drawn from q."""
-    values, log_q = walk(plan.q, "encoder", state, known, noise)
-    _, log_p = walk(plan.p, "decoder", state, values, {})
-    return log_q, log_p
+    plan: Plan, state: State, known: Mapping[str, Tensor], noise: Mapping[str, Tensor], sample: int
+) -> tuple[dict[str, Scored], dict[str, Scored]]:
+    """Every variable scored by q and by p, with what is not known drawn from q."""
+    own = {step.value.name: own_noise(plan, step, known, noise[step.value.name][sample]) for step in sampled_steps(plan)}
+    values, q = walk(plan.q, "encoder", state, known, own)
+    _, p = walk(plan.p, "decoder", state, values, {})
+    return q, p
+
+
+def own_noise(plan: Plan, draw: Draw, known: Mapping[str, Tensor], noise: Tensor) -> Tensor:
+    """A draw's noise in this cell; of a score-function draw it comes for every cell, [last enumeration, ..., first, event...]."""
+    for axis in reversed(range(len(draw.cells))):
+        above = next(step for step in plan.draws if step.enumeration == axis)
+        values = values_of(above)
+        index = next(place for place, value in enumerate(values) if torch.equal(value, known[above.value.name]))
+        noise = noise[index if draw.cells[axis] > 1 else 0]
+    return noise
 
 
 def walk(
     side: SidePlan, network: str, state: State, known: Mapping[str, Tensor], noise: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+) -> tuple[dict[str, Tensor], dict[str, Scored]]:
     """The values of the random variables of one side and of what is known, and the score of each random variable."""
+    values, scores = dict(known), {}
+    for step, given in conditionals(side, network, state, values):
+        if step.value.name not in values:
+            values[step.value.name] = DRAWN[step.family.name](noise[step.value.name], **given)
+        distribution, value = FAMILIES[step.family.name](**given), values[step.value.name]
+        elements = distribution.log_prob(value)
+        scores[step.value.name] = Scored(torch.where(present(value, elements.dim()), elements, 0.0).sum(), distribution)
+    return values, scores
+
+
+def conditionals(
+    side: SidePlan, network: str, state: State, values: Mapping[str, Tensor]
+) -> Iterable[tuple[Draw | Score, dict[str, Any]]]:
+    """Every conditional of one side with its parameters; `values` must have that of each before the next is asked for."""
     weights = {key.removeprefix(f"{network}."): value for key, value in state.items() if key.startswith(f"{network}.")}
-    values, local, scores = dict(known), {}, {}
+    local: dict[str, Tensor] = {}
     for step in side.steps:
         match step:
             case Given():
-                local[step.value.python] = known[step.value.name]
+                local[step.value.python] = values[step.value.name].nan_to_num(0.0)
+                if step.mask:
+                    local[step.mask.python] = present(values[step.value.name], len(step.mask.event)).to(
+                        torch.get_default_dtype()
+                    )
             case Compute():
                 outputs = apply(step.network, weights, [local[value.python] for value in step.inputs])
                 local |= {value.python: output for value, output in zip(step.outputs, outputs, strict=True)}
             case Draw() | Score():
-                name = step.value.name
-                parameters = {row.name: parameter(row, weights, local) for row in step.parameters}
-                if name not in values:
-                    values[name] = TRANSFORMS[step.family.name](noise[name], parameters)
-                family = FAMILIES[step.family.name](**parameters, validate_args=False)
-                scores[name] = family.log_prob(values[name]).sum()
-                local[step.value.python] = values[name]
-    return values, scores
+                number = {} if step.number is None else {step.family.number.name: step.number}
+                yield step, {row.name: parameter(row, weights, local) for row in step.parameters} | number
+                local[step.value.python] = values[step.value.name]
 
 
 def apply(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
@@ -141,26 +177,197 @@ def apply(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tens
 
 
 def parameter(row: Parameter, state: State, local: Mapping[str, Tensor]) -> Tensor:
-    """One parameter of a family, in the shape of the event."""
+    """One parameter of a family, in its shape."""
     if row.kind == "head":
         raw = local[row.python]
     elif row.kind == "learned":
         raw = state[row.python.removeprefix("self.")]
     else:
         raw = torch.full(row.shape, row.number)
-    return functional.softplus(raw) + row.floor if row.link == "positive" else raw
+    if row.link == "unit":
+        return 1 / (1 + (-raw).exp())
+    if row.link == "identity":
+        return raw
+    value = functional.softplus(raw) + row.floor
+    return value if row.ceiling == math.inf else 1 / (1 / value + 1 / row.ceiling)
 
 
 def values_of(step: Draw) -> list[Tensor]:
     """Every value of an enumerated variable."""
-    event = step.value.event
-    if not step.family.simplex:
-        return [torch.tensor(cell).reshape(event) for cell in product([0.0, 1.0], repeat=prod(event))]
-    return [torch.eye(event[-1])[list(cell)].reshape(event) for cell in product(range(event[-1]), repeat=prod(event[:-1]))]
+    event, number = step.value.event, step.number or 1
+    if step.family.simplex:
+        return [torch.eye(event[-1])[list(cell)].reshape(event) for cell in product(range(event[-1]), repeat=prod(event[:-1]))]
+    ends = torch.arange(number) / (number - 1) if step.family.support == "levels" else torch.arange(number + 1.0)
+    return [torch.tensor(cell).reshape(event) for cell in product(ends.tolist(), repeat=prod(event))]
 
 
 def encode(node: VariableNode, value: Tensor) -> Tensor | None:
-    """A value of the data as the model has it, one-hot for a category; None where it is missing."""
-    if node.family is not None and node.family.simplex:
-        return None if (value < 0).any() else torch.eye(node.event[-1])[value]
-    return None if value.isnan().any() else value
+    """A value of the data as the model has it, one-hot for a category, NaN where an element is missing.
+
+    None where it is missing and q infers it.
+    """
+    if node.family is not None and node.family.support == "categories":
+        value = torch.where(value[..., None] < 0, torch.nan, torch.eye(node.event[-1])[value])
+    return None if node.inferred and value.isnan().any() else value
+
+
+def present(value: Tensor, elements: int) -> Tensor:
+    """Which elements of a value [event...] are there, [elements...]: a vector that is one element is there as a whole."""
+    return ~(value.isnan() if elements == value.dim() else value.isnan().any(-1))
+
+
+def random_steps(side: SidePlan) -> list[Draw | Score]:
+    """What a side draws or scores."""
+    return [step for step in side.steps if isinstance(step, Draw | Score)]
+
+
+def sampled_steps(plan: Plan) -> list[Draw]:
+    """What q draws from noise."""
+    return [step for step in plan.draws if step.enumeration is None]
+
+
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """A sum, of nothing 0."""
+    return sum(parts, torch.zeros(()))
+
+
+def divergence(q: distributions.Distribution, p: distributions.Distribution) -> Tensor:
+    """KL(q || p) over all elements, in closed form."""
+    return distributions.kl_divergence(q, p).sum()
+
+
+# Families by element, of their parameters as the Plan names them.
+
+
+def ordinal(loc: Tensor, logits: Tensor) -> distributions.Distribution:
+    """P(y <= k) = sigmoid(c_k - loc), the cut points c_k being the logits of a baseline's cumulative probabilities."""
+    below = logits.softmax(-1).cumsum(-1)[..., :-1]
+    edges = torch.cat(
+        [torch.zeros_like(loc)[..., None], (below.logit() - loc[..., None]).sigmoid(), torch.ones_like(loc)[..., None]], -1
+    )
+    return distributions.OneHotCategorical(probs=edges.diff(dim=-1), validate_args=False)
+
+
+class Angle(distributions.VonMises):
+    """torch's own log-probability has seven digits."""
+
+    def __init__(self, loc: Tensor, concentration: Tensor) -> None:
+        super().__init__(loc, concentration, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.concentration * (value - self.loc).cos() - (2 * math.pi * torch.special.i0(self.concentration)).log()
+
+
+class ZeroInflatedPoisson(distributions.Poisson):
+    """Zero with the probability sigmoid(gate_logits), else a Poisson count."""
+
+    def __init__(self, gate_logits: Tensor, rate: Tensor) -> None:
+        super().__init__(rate, validate_args=False)
+        self.gate = gate_logits.sigmoid()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (self.gate * (value == 0) + (1 - self.gate) * super().log_prob(value).exp()).log()
+
+
+class RoundedLogistic(distributions.Normal):
+    """A logistic variable rounded to the nearest of the levels between 0 and 1, what lies beyond to the first or last."""
+
+    def __init__(self, loc: Tensor, scale: Tensor, levels: int) -> None:
+        super().__init__(loc, scale, validate_args=False)
+        self.half = 0.5 / (levels - 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        below, above = (((value + side - self.loc) / self.scale).sigmoid() for side in (-self.half, self.half))
+        below, above = torch.where(value < self.half, 0.0, below), torch.where(value > 1 - self.half, 1.0, above)
+        return (above - below).log()
+
+
+def mixture(logits: Tensor, loc: Tensor, scale: Tensor) -> distributions.Distribution:
+    """A mixture of normal vectors with independent coordinates."""
+    weights, parts = distributions.Categorical(logits=logits), distributions.Independent(distributions.Normal(loc, scale), 1)
+    return distributions.MixtureSameFamily(weights, parts, validate_args=False)
+
+
+FAMILIES: dict[str, Any] = {
+    "normal": lambda loc, scale: distributions.Normal(loc, scale, validate_args=False),
+    "laplace": lambda loc, scale: distributions.Laplace(loc, scale, validate_args=False),
+    "student_t": lambda df, loc, scale: distributions.StudentT(df, loc, scale, validate_args=False),
+    "log_normal": lambda loc, scale: distributions.LogNormal(loc, scale, validate_args=False),
+    "gamma": lambda concentration, rate: distributions.Gamma(concentration, rate, validate_args=False),
+    "continuous_bernoulli": lambda **logits: distributions.ContinuousBernoulli(**logits, validate_args=False),
+    "von_mises": Angle,
+    "dirichlet": lambda concentration: distributions.Dirichlet(concentration, validate_args=False),
+    "multivariate_normal": lambda loc, scale, below: distributions.MultivariateNormal(
+        loc, scale_tril=below.tril(-1) + torch.diag_embed(scale), validate_args=False
+    ),
+    "low_rank_normal": lambda loc, scale, factor: distributions.LowRankMultivariateNormal(
+        loc, factor, scale.square(), validate_args=False
+    ),
+    "mixture_of_normals": mixture,
+    "bernoulli": lambda **logits: distributions.Bernoulli(**logits, validate_args=False),
+    "categorical": lambda logits: distributions.OneHotCategorical(logits=logits, validate_args=False),
+    "ordinal": ordinal,
+    "binomial": lambda **logits: distributions.Binomial(**logits, validate_args=False),
+    "poisson": lambda rate: distributions.Poisson(rate, validate_args=False),
+    "negative_binomial": lambda **logits: distributions.NegativeBinomial(**logits, validate_args=False),
+    "zero_inflated_poisson": ZeroInflatedPoisson,
+    "discretised_logistic": RoundedLogistic,
+}
+
+
+# Draws from noise, by the algorithms that the runtime names, a proposal at a time.
+
+
+def poisson_draw(noise: Tensor, rate: Tensor) -> Tensor:
+    """The smallest count whose cumulative probability reaches the noise."""
+    count = 0
+    while distributions.Poisson(rate).log_prob(torch.arange(count + 1.0)).exp().sum() < noise:
+        count += 1
+    return torch.tensor(float(count))
+
+
+def angle_draw(noise: Tensor, loc: Tensor, concentration: Tensor) -> Tensor:
+    """Best and Fisher (1979): an angle of a wrapped Cauchy variable, proposed until one is accepted."""
+    tau = 1 + (1 + 4 * concentration**2).sqrt()
+    rho = (tau - (2 * tau).sqrt()) / (2 * concentration)
+    r = (1 + rho**2) / (2 * rho)
+    for turn, uniform in zip(*noise.chunk(2), strict=True):
+        angle = 2 * ((1 - rho) / (1 + rho) * (math.pi * (turn - 0.5)).tan()).atan()
+        c = concentration * (r - angle.cos())
+        if (c / uniform).log() + 1 - c >= 0:
+            return torch.remainder(loc + angle + math.pi, 2 * math.pi) - math.pi
+    raise AssertionError("no proposal was accepted")
+
+
+def gamma_draw(noise: Tensor, concentration: Tensor) -> Tensor:
+    """Marsaglia and Tsang (2000) at concentration + 1, times the power of a uniform number that leads down to concentration."""
+    d = concentration + 2 / 3
+    for normal, uniform in zip(*noise[:-1].chunk(2), strict=True):
+        v = (1 + normal / (9 * d).sqrt()) ** 3
+        if v > 0 and uniform.log() < normal**2 / 2 + d - d * v + d * v.log():
+            return d * v * noise[-1] ** (1 / concentration)
+    raise AssertionError("no proposal was accepted")
+
+
+def shares_draw(noise: Tensor, concentration: Tensor) -> Tensor:
+    """Gamma variables divided by their sum."""
+    draws = torch.stack([gamma_draw(own, each) for own, each in zip(noise, concentration, strict=True)])
+    return draws / draws.sum()
+
+
+def category_draw(noise: Tensor, logits: Tensor) -> Tensor:
+    """The arg-max of the logits with Gumbel noise, one-hot."""
+    return torch.eye(logits.shape[-1])[(logits - (-noise.log()).log()).argmax(-1)]
+
+
+DRAWN: dict[str, Any] = {
+    "normal": lambda noise, loc, scale: loc + scale * noise,
+    "log_normal": lambda noise, loc, scale: (loc + scale * noise).exp(),
+    "low_rank_normal": lambda noise, loc, scale, factor: loc + scale * noise[:, 0] + factor @ noise[: factor.shape[1], 1],
+    "continuous_bernoulli": lambda noise, logits: torch.log1p(noise * torch.expm1(logits)) / logits,
+    "von_mises": angle_draw,
+    "dirichlet": shares_draw,
+    "bernoulli": lambda noise, logits: (noise < logits.sigmoid()).to(noise.dtype),
+    "categorical": category_draw,
+    "poisson": poisson_draw,
+}

@@ -87,14 +87,7 @@ q:
     network: {kind: mlp, hidden: [128, 128], activation: relu, dropout: 0.0, normalisation: none}
     parameters: {}
     gradient: reparameterised
-objective:
-  bound: self_normalised
-  samples: 1
-  kl: sampled
-  label_term: log_mean
-  alpha: auto
-  beta: 1.0
-  max_cells: 100
+objective: {bound: self_normalised, samples: 1, kl: sampled, label_term: log_mean, alpha: auto, beta: 1.0, max_cells: 100}
 training:
   epochs: 100
   batch_size: 128

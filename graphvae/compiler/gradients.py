@@ -51,7 +51,7 @@ def _without_cells(node: ConditionalNode) -> Choice | None:
     if node.conditional.gradient:
         return Choice(node.conditional.gradient, "as written")
     if not node.family.discrete:
-        return Choice("reparameterised", f"{node.family.name} can be")
+        return Choice("reparameterised", f"a {node.family.name} draw is a function of noise")
     if not node.family.finite:
         return Choice("score_function", f"a {node.family.name} variable has no last value, and no reparameterisation")
     return None

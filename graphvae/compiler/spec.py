@@ -289,8 +289,8 @@ class Validation(Block):
 class Data(Block):
     """Where the rows come from, and which of their labels are revealed."""
 
-    source: Literal["digits", "mnist"]
-    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded."""
+    source: Literal["digits", "mnist", "npz"]
+    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded; `npz` is a file of arrays, the columns."""
     columns: dict[VariableName, str]
     """The column of the data that holds each variable."""
     labels: Annotated[tuple[LabelDraw, ...], _to_tuple, _one_of("draws by variable, or a list of draws")] = ()

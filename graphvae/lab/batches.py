@@ -40,8 +40,8 @@ class Batches:
 
     An epoch is one pass over the unlabelled rows, cut into batches as equal as they can be; beside them stand the next rows
     of an endless series of shuffled passes over the labelled ones, as many as the rate asks for, fractions carried over. If
-    there are no unlabelled rows, or the rate leaves them none, an epoch is a pass over the labelled rows. `rate` gives the share
-    of labelled rows at a step; an epoch has that of its first.
+    there are no unlabelled rows, or the rate leaves them none, an epoch is a pass over the labelled rows. `rate` gives the
+    share of labelled rows at a step; an epoch has that of its first.
 
     >>> batches = Batches((0, 1), (2, 3, 4, 5, 6, 7), batch_size=4, rate=lambda step: 0.5, seed=0)
     >>> [(batch.step, len(batch.labelled), len(batch.unlabelled)) for batch in batches.epoch(1)]

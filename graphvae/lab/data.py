@@ -82,6 +82,8 @@ def load_data(graph: ModelGraph, variables: Mapping[str, Variable], folder: Path
 def _with_labels(graph: ModelGraph, data: Data, train: Columns, test: Columns, validation: Columns | None) -> Dataset:
     supervised = graph.named("supervised")
     rows = len(next(iter(train.values())))
+    for name in supervised:
+        _check_complete(graph.variables[name], train[name], data)
     masks = draw_labels(data.labels, {name: train[name] for name in supervised}, rows)
     shown = {name: take_away(value, masks.get(name)) if name in supervised else value for name, value in train.items()}
     any_label = np.any([np.zeros(rows, dtype=bool), *masks.values()], axis=0)
@@ -95,10 +97,36 @@ def _with_labels(graph: ModelGraph, data: Data, train: Columns, test: Columns, v
     )
 
 
-def _bind(graph: ModelGraph, data: Data, columns: Columns) -> dict[str, Array]:
-    """Variables in place of columns, each in the shape that the spec gives it."""
+def _check_complete(node: VariableNode, values: Array, data: Data) -> None:
+    """Labels are drawn from rows that all have them."""
+    missing = np.argwhere(np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.less(values, 0))
+    if len(missing):
+        row = int(missing[0, 0])
+        message = f"'{node.name}' is missing in row {row}, and a draw of labels might have chosen it"
+        hint = "leave such rows out: labels that are missing in the data itself are not built yet"
+        raise DataError.of("GV303", message, data.span("columns", node.name), hint)
+
+
+def read_table(graph: ModelGraph, variables: Mapping[str, Variable], path: Path) -> Table:
+    """The columns of an `.npz` file as a table: a variable whose column is not there, or empty in a row, is unknown.
+
+    Raises:
+        DataError: For a file that cannot be read, or values that a likelihood cannot have.
+    """
+    data = graph.spec.data
+    assert data is not None
+    columns = read_source("npz", path, data.span("source")).train
+    bound = _bind(graph, data, columns, partly=True)
+    _check_support(data, variables, bound)
+    return _tensors(bound)
+
+
+def _bind(graph: ModelGraph, data: Data, columns: Columns, partly: bool = False) -> dict[str, Array]:
+    """Variables in place of columns, each in the shape that the spec gives it; all of them, unless `partly` labels may lack."""
     bound = {}
     for name, column in data.columns.items():
+        if partly and column not in columns and graph.variables[name].inferred:
+            continue
         if column not in columns:
             hint = f"the columns of {data.source} are: {', '.join(columns)}"
             raise DataError.of("GV302", f"{data.source} has no column '{column}'", data.span("columns", name), hint)
@@ -112,6 +140,9 @@ def _shaped(node: VariableNode, values: Array, data: Data) -> Array:
     if prod(values.shape[1:]) != prod(event):
         message = f"'{node.name}' has the shape {list(event)}, and the column the shape {list(values.shape[1:])}"
         raise DataError.of("GV304", message, data.span("columns", node.name))
+    if not np.issubdtype(values.dtype, np.number) and values.dtype != np.bool_:
+        message = f"'{node.name}' should be numbers, and the column holds {values.dtype}"
+        raise DataError.of("GV304", message, data.span("columns", node.name), "write categories as integers from 0")
     if simplex and not np.issubdtype(values.dtype, np.integer):
         message = f"'{node.name}' is categorical, and the column holds {values.dtype}"
         raise DataError.of("GV304", message, data.span("columns", node.name), "categories are integers from 0")

@@ -20,7 +20,7 @@ By = Literal["importance", "q"]
 
 @dataclass(frozen=True)
 class Score:
-    """`error` (the share of rows with the wrong value, of a discrete variable) or `rmse`, with its standard error over rows."""
+    """`error` (the share of wrong rows, of a switch or a category) or `rmse`, with its standard error over rows."""
 
     kind: Literal["error", "rmse"]
     value: float
@@ -49,7 +49,7 @@ def predict(
     known = {name: value for name, value in table.items() if not model.variables[name].inferred}
     training = model.training
     model.eval()
-    made = [model.posterior(chunk, samples, generator, by) for chunk in _chunks(model, known, samples)]
+    made = [model.posterior(chunk, samples, generator, by) for chunk in chunks(model, known, samples)]
     model.train(training)
     means = [model.posterior_mean(posterior) for posterior in made]
     evidence = [posterior.evidence for posterior in made if posterior.evidence]
@@ -65,7 +65,7 @@ def errors(model: Model, predicted: Mapping[str, Tensor], table: Mapping[str, Te
     return {name: _score(model, name, predicted[name], table[name]) for name in supervised}
 
 
-def _chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator[dict[str, Tensor]]:
+def chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator[dict[str, Tensor]]:
     """A table in pieces whose largest tensor, every cell and sample of every row, stays bounded."""
     device = next(model.parameters()).device
     cells = prod(_cells(variable) for variable in model.variables.values() if variable.enumerated)
@@ -78,15 +78,16 @@ def _chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator
 
 def _cells(variable: Variable) -> int:
     """How many values an enumerated variable has."""
-    binary = variable.family.support == "binary"
-    values, draws = (2, prod(variable.event)) if binary else (variable.event[-1], prod(variable.event[:-1]))
-    return int(values**draws)
+    if variable.family.support == "categories":
+        return int(variable.event[-1] ** prod(variable.event[:-1]))
+    values = {"binary": 2, "counts to a total": variable.number + 1}.get(variable.family.support, variable.number)
+    return int(values ** prod(variable.event))
 
 
 def _score(model: Model, name: str, predicted: Tensor, truth: Tensor) -> Score:
     variable = model.variables[name]
     rows = len(truth)
-    if variable.enumerated:
+    if variable.family.support in ("binary", "categories"):
         wrong = variable.family.decode(predicted) != truth
         share = wrong.reshape(rows, -1).any(1).double().mean().item()
         return Score("error", share, sqrt(share * (1 - share) / rows))

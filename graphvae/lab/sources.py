@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import struct
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ def read_source(name: str, folder: Path | None, span: Span | None) -> Rows:
 
     Args:
         name: The source's name in the spec.
-        folder: Where its files are; None for the default, `$GRAPHVAE_DATA` or a download.
+        folder: Where its files are, or its file; None for the default, `$GRAPHVAE_DATA` or a download.
         span: Where the spec names it.
 
     Raises:
@@ -110,4 +111,22 @@ def _read_idx(name: str, content: bytes, span: Span | None) -> NDArray[np.uint8]
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-SOURCES: Mapping[str, Callable[[Path | None, Span | None], Rows]] = {"digits": _digits, "mnist": _mnist}
+def _npz(path: Path | None, span: Span | None) -> Rows:
+    """The arrays of an `.npz` file, a row for every first index; NaN, or -1 in whole numbers, is missing."""
+    hint = "pass --data FILE.npz, as numpy.savez(FILE, column=values, ...) writes it"
+    if path is None or not path.is_file():
+        where = f"there is no file {path}" if path else "an npz source needs its file"
+        raise DataError.of("GV301", where, span, hint)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in file.files}
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:  # a single .npy has no `files`
+        raise DataError.of("GV301", f"cannot read {path}: {error}", span, hint) from None
+    rows = {name: len(values) if values.ndim else 0 for name, values in columns.items()}
+    if len(set(rows.values())) != 1:
+        counts = ", ".join(f"{name} {count}" for name, count in rows.items()) or "no array at all"
+        raise DataError.of("GV304", f"the columns of {path} should have equally many rows: {counts}", span)
+    return Rows(columns, None)
+
+
+SOURCES: Mapping[str, Callable[[Path | None, Span | None], Rows]] = {"digits": _digits, "mnist": _mnist, "npz": _npz}

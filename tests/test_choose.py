@@ -1,0 +1,131 @@
+"""The rule by which a draw gets its gradient, and where a divergence has its closed form."""
+
+import pytest
+
+from graphvae.compiler.gradients import divergence
+from graphvae.compiler.graph import ModelGraph
+from graphvae.compiler.pipeline import compile_text
+
+
+def graph_of(variables: dict[str, str], q: dict[str, str], p: str = "", objective: str = "{}") -> ModelGraph:
+    """A graph over some variables and the observed x, of which all are parents in p."""
+    lines = [f"  {name}: {{{text}}}" for name, text in variables.items()]
+    q_lines = [f"  {name}: {text}" for name, text in q.items()]
+    text = "\n".join(
+        [
+            "model: m\nvariables:",
+            *lines,
+            "  x: {distribution: normal, size: 3, role: observed}",
+            "p:",
+            f"  x: [{', '.join(variables)}]",
+            *([f"  {p}"] if p else []),
+            "q:",
+            *q_lines,
+            f"objective: {objective}",
+        ]
+    )
+    return compile_text(text, "m.yaml").graph
+
+
+def gradients(graph: ModelGraph) -> dict[str, str | None]:
+    return {name: node.conditional.gradient for name, node in graph.q.conditionals.items()}
+
+
+LABEL = "distribution: categorical, categories: 10, role: supervised"
+SWITCHES = "distribution: bernoulli, size: 4"
+NORMAL = "distribution: normal, size: 2"
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("distribution: gamma", "reparameterised"),
+        ("distribution: mixture_of_normals, size: 2, components: 3", "reparameterised"),
+        ("distribution: bernoulli", "enumerate"),
+        ("distribution: ordinal, categories: 5", "enumerate"),
+        ("distribution: binomial, total_count: 9", "enumerate"),
+        ("distribution: bernoulli, size: 7", "concrete"),
+        ("distribution: categorical, categories: 101", "concrete"),
+        ("distribution: binomial, total_count: 100", "score_function"),
+        ("distribution: poisson", "score_function"),
+    ],
+)
+def test_a_draw_alone(family: str, expected: str) -> None:
+    assert gradients(graph_of({"z": family}, {"z": "[x]"})) == {"z": expected}
+
+
+def test_labels_come_before_latents_and_small_ones_before_large() -> None:
+    chosen = gradients(graph_of({"z": "distribution: bernoulli, size: 6", "y": LABEL}, {"z": "[x]", "y": "[x, z]"}))
+    assert chosen == {"z": "concrete", "y": "enumerate"}
+    small = {"a": "distribution: bernoulli, size: 6", "b": "distribution: bernoulli, size: 2"}
+    assert gradients(graph_of(small, {"a": "[x]", "b": "[x]"})) == {"a": "concrete", "b": "enumerate"}
+
+
+def test_max_cells_is_what_bounds_it() -> None:
+    variables, q = {"y": LABEL, "z": SWITCHES}, {"y": "[x]", "z": "[x, y]"}
+    assert gradients(graph_of(variables, q))["z"] == "concrete"
+    assert gradients(graph_of(variables, q, objective="{max_cells: 160}"))["z"] == "enumerate"
+    assert gradients(graph_of(variables, q, objective="{max_cells: 159}"))["z"] == "concrete"
+    q["z"] = "{parents: [x, y], gradient: score_function}"
+    assert gradients(graph_of(variables, q, objective="{max_cells: 160}"))["z"] == "score_function"
+
+
+def test_an_importance_bound_enumerates_nothing_below_a_draw() -> None:
+    variables, below, beside = {"z": NORMAL, "y": LABEL}, {"z": "[x]", "y": "[x, z]"}, {"y": "[x]", "z": "[x, y]"}
+    assert gradients(graph_of(variables, below))["y"] == "enumerate"
+    assert gradients(graph_of(variables, below, objective="{bound: importance}"))["y"] == "concrete"
+    assert gradients(graph_of(variables, beside, objective="{bound: importance}"))["y"] == "enumerate"
+
+
+@pytest.mark.parametrize(
+    ("variables", "q", "objective", "samples"),
+    [
+        ({"y": LABEL, "z": NORMAL}, {"y": "[x]", "z": "[x, y]"}, "{}", 1),
+        ({"y": LABEL, "z": NORMAL}, {"z": "[x]", "y": "[x, z]"}, "{}", 8),
+        ({"z": "distribution: poisson"}, {"z": "[x]"}, "{}", 8),
+        ({"z": NORMAL}, {"z": "[x]"}, "{bound: importance_dreg}", 8),
+        ({"z": "distribution: poisson"}, {"z": "[x]"}, "{samples: 2}", 2),
+    ],
+)
+def test_samples_by_default(variables: dict[str, str], q: dict[str, str], objective: str, samples: int) -> None:
+    assert graph_of(variables, q, objective=objective).spec.objective.samples == samples
+
+
+def test_a_temperature_is_shown_where_there_is_one() -> None:
+    spec = graph_of({"z": "distribution: bernoulli, size: 7", "y": LABEL}, {"z": "[x]", "y": "[x]"}).spec
+    assert spec.q is not None
+    assert {name: conditional.temperature for name, conditional in spec.q.items()} == {"z": 0.66, "y": None}
+
+
+CLOSED = "{kl: closed}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "q", "p", "objective", "closed", "labels", "why"),
+    [
+        ({"z": NORMAL}, {"z": "[x]"}, "", CLOSED, True, (), ""),
+        ({"z": NORMAL}, {"z": "[x]"}, "", "{}", False, (), "sampled"),
+        ({"z": NORMAL, "y": LABEL}, {"y": "[x]", "z": "[x, y]"}, "", CLOSED, True, (), ""),
+        ({"z": NORMAL, "y": LABEL}, {"z": "[x]", "y": "[x, z]"}, "", CLOSED, True, ("y",), ""),
+        ({"z": NORMAL, "y": LABEL}, {"z": "[x]", "y": "[x, z]"}, "z: [y]", CLOSED, False, ("y",), "parent in p, y"),
+        (
+            {"z": NORMAL, "y": LABEL},
+            {"z": "[x]", "y": "[x, z]"},
+            "h: {parents: [y], network: {hidden: [3]}}\n  z: [h]",
+            CLOSED,
+            False,
+            ("y",),
+            "parent in p, y",
+        ),
+        ({"z": NORMAL}, {"z": "{parents: [x], distribution: laplace}"}, "", CLOSED, False, (), "no closed form"),
+        ({"z": NORMAL}, {"z": "[x]"}, "", "{kl: closed, bound: importance}", False, (), "the bound is importance"),
+        ({"y": LABEL}, {"y": "[x]"}, "", CLOSED, False, (), "every value"),
+    ],
+)
+def test_where_a_divergence_is_closed(
+    variables: dict[str, str], q: dict[str, str], p: str, objective: str, closed: bool, labels: tuple[str, ...], why: str
+) -> None:
+    graph = graph_of(variables, q, p, objective)
+    found = divergence(graph, next(iter(variables)))
+    assert (found.closed, found.labels) == (closed, labels)
+    assert why in found.why
