@@ -55,11 +55,15 @@ class Scipy:
         return torch.as_tensor(self.frozen.var())
 
     def log_prob(self, value: Tensor) -> Tensor:
-        score = self.frozen.logpdf if hasattr(self.frozen, "logpdf") else self.frozen.logpmf
-        return torch.as_tensor(score(numpy(value)))
+        return self._at(self.frozen.logpdf if hasattr(self.frozen, "logpdf") else self.frozen.logpmf, value)
 
     def cdf(self, value: Tensor) -> Tensor:
-        return torch.as_tensor(self.frozen.cdf(numpy(value)))
+        return self._at(self.frozen.cdf, value)
+
+    @staticmethod
+    def _at(function: Callable[[np.ndarray], np.ndarray], value: Tensor) -> Tensor:
+        with np.errstate(all="ignore"):  # far out, where the result is right all the same
+            return torch.as_tensor(function(numpy(value)))
 
 
 def numpy(value: Tensor) -> np.ndarray:

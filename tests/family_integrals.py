@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from family_cases import Case
+from family_cases import Case, generator
 from torch import Tensor
 
 ENDS = {
@@ -25,30 +25,35 @@ ENDS = {
 STEP = 0.03
 
 
-def expectation(case: Case, parameters: Sequence[Tensor], function: Callable[[Tensor], Tensor]) -> Tensor:
-    """E[function(value)] over one element, of a function from values [n, element] to numbers [n]."""
-    values, weights = lattice(case, parameters)
+def expectation(
+    case: Case, parameters: Sequence[Tensor], function: Callable[[Tensor], Tensor], kinks: Sequence[float] = ()
+) -> Tensor:
+    """E[function(value)] over one element, of a function from values [n, element] to numbers [n].
+
+    `kinks` are where a function of numbers is not smooth.
+    """
+    values, weights = lattice(case, parameters, kinks)
     share = weights * case.reference(*parameters).log_prob(values).exp()
     return torch.where(share > 0, share * function(values), 0.0).sum()
 
 
-def lattice(case: Case, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def lattice(case: Case, parameters: Sequence[Tensor], kinks: Sequence[float] = ()) -> tuple[Tensor, Tensor]:
     """Values [n, element], a vector having two coordinates, and their weights [n] in a sum over the support."""
     if case.discrete:
         values = case.build(parameters).cells() if case.finite else torch.arange(float(case.cutoff))
         return values, torch.ones(len(values))
     if not case.joint:
-        return rule(case.edges(*parameters) if case.edges else around(case, case.build(parameters).mean))
-    axes = [rule(around(case, mean)) for mean in case.build(parameters).mean]
+        return rule(case.edges(*parameters) if case.edges else edges(case, case.build(parameters).mean, *kinks))
+    axes = [rule(edges(case, mean)) for mean in case.build(parameters).mean]
     if case.family.support == "simplex":
         return torch.stack([axes[0][0], 1 - axes[0][0]], 1), axes[0][1]
     values, weights = (torch.cartesian_prod(*(axis[part] for axis in axes)) for part in (0, 1))
     return values, weights.prod(1)
 
 
-def around(case: Case, middle: Tensor) -> Sequence[float]:
-    low, high = ENDS[case.family.support]
-    return low, middle.item(), high
+def edges(case: Case, *inner: Tensor | float) -> Sequence[float]:
+    """The ends of the support, and what lies between them."""
+    return sorted({*ENDS[case.family.support], *map(float, inner)})
 
 
 def rule(edges: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -73,17 +78,16 @@ def half_line(low: float, high: float) -> tuple[Tensor, Tensor]:
     return (low + distance if high == math.inf else high - distance), weights
 
 
-def slopes(function: Callable[..., Tensor], parameters: Sequence[Tensor], step: float = 1e-3) -> list[Tensor]:
-    """The derivatives of a number in every element of its parameters, by five points; a parameter has no gradient."""
-    found = [torch.zeros_like(parameter) for parameter in parameters]
+def slopes(function: Callable[..., Tensor], parameters: Sequence[Tensor], step: float = 1e-3) -> list[tuple[Tensor, Tensor]]:
+    """For each parameter a direction in its elements, and the derivative of a number along it, by five points."""
+    source, found = generator(0), []
     for index, parameter in enumerate(parameters):
-        for place in torch.cartesian_prod(*map(torch.arange, parameter.shape)).reshape(-1, parameter.dim()).tolist():
+        signs = 1 - 2.0 * torch.randint(2, parameter.shape, generator=source)
+        direction = signs * (0.5 + torch.rand(parameter.shape, generator=source))
 
-            def moved(steps: int, index: int = index, place: list[int] = place) -> Tensor:
-                near = [other.detach().clone() for other in parameters]
-                near[index][tuple(place)] += steps * step
-                return function(*near)
+        def moved(steps: int, index: int = index, direction: Tensor = direction) -> Tensor:
+            plain = [other.detach() for other in parameters]
+            return function(*plain[:index], plain[index] + steps * step * direction, *plain[index + 1 :])
 
-            five = moved(-2) - 8 * moved(-1) + 8 * moved(1) - moved(2)
-            found[index][tuple(place)] = five / (12 * step)
+        found.append((direction, (moved(-2) - 8 * moved(-1) + 8 * moved(1) - moved(2)) / (12 * step)))
     return found

@@ -106,7 +106,7 @@ def score(
 
 
 def own_noise(plan: Plan, draw: Draw, known: Mapping[str, Tensor], noise: Tensor) -> Tensor:
-    """A draw's noise in this cell; of a score-function draw it comes for every cell, [last enumeration, ..., first, event...]."""
+    """The noise of this cell: of a score-function draw it comes for all, [last enumeration, ..., first, event...]."""
     for axis in reversed(range(len(draw.cells))):
         above = next(step for step in plan.draws if step.enumeration == axis)
         values = values_of(above)

@@ -4,6 +4,7 @@ import gzip
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,3 +144,69 @@ def test_a_download_that_fails_says_where_else_the_data_may_be(monkeypatch: pyte
     compilation = compile_file("specs/mnist.yaml")
     with pytest.raises(DataError, match=r"(?s)cannot download train-images.*no network.*GRAPHVAE_DATA"):
         load_data(compilation.graph, model_class(compilation).variables)
+
+
+WINE = "specs/wine.yaml"
+
+
+def load_npz(path: Path | None, *settings: str) -> Dataset:
+    compilation = compile_file(WINE, settings)
+    return load_data(compilation.graph, model_class(compilation).variables, path)
+
+
+def npz(folder: Path, **columns: object) -> Path:
+    np.savez(folder / "wine.npz", **columns)
+    return folder / "wine.npz"
+
+
+def wines(rows: int = 40) -> dict[str, np.ndarray]:
+    chemistry = np.random.default_rng(0).normal(size=(rows, 13))
+    chemistry[::3, 2] = np.nan
+    return {"cultivar": np.arange(rows) % 3, "chemistry": chemistry}
+
+
+def test_an_npz_file_is_a_table_that_may_have_holes(tmp_path: Path) -> None:
+    dataset = load_npz(npz(tmp_path, **wines()))
+    assert (dataset.rows, len(dataset.test["cultivar"])) == (28, 12)
+    assert dataset.budget() == ["15 of 28 rows reveal cultivar"]
+    holes = dataset.train["chemistry"].isnan().sum() + dataset.test["chemistry"].isnan().sum()
+    assert holes == 14
+    assert dataset.train["chemistry"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "setting", "message"),
+    [
+        ({}, "variables.chemistry={distribution: normal, size: 13, role: observed}", "'chemistry' is nan in row 0"),
+        ({"chemistry": np.zeros((39, 13))}, "", "should have equally many rows: cultivar 40, chemistry 39"),
+        ({"chemistry": np.full((40, 13), "a")}, "", "'chemistry' should be numbers, and the column holds <U1"),
+        ({"cultivar": np.arange(40) % 3 - 1}, "", "'cultivar' is missing in row 0"),
+        ({"cultivar": np.arange(40) / 3}, "", "'cultivar' is categorical, and the column holds float64"),
+        ({"cultivar": np.arange(40)}, "", "there are 3 categories, from 0"),
+        ({"chemistry": np.array([None] * 40)}, "", "cannot read"),
+    ],
+)
+def test_an_npz_file_that_does_not_fit_is_an_error(
+    tmp_path: Path, change: dict[str, np.ndarray], setting: str, message: str
+) -> None:
+    with pytest.raises(DataError) as error:
+        load_npz(npz(tmp_path, **wines() | change), *([setting] if setting else []))
+    assert message in str(error.value)
+    assert str(error.value).startswith("specs/wine.yaml:")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\x93NUMPY"])
+def test_a_file_that_is_no_npz_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "wine.npz").write_bytes(content)
+    with pytest.raises(DataError, match="cannot read"):
+        load_npz(tmp_path / "wine.npz")
+    with pytest.raises(DataError, match="there is no file"):
+        load_npz(tmp_path / "other.npz")
+    with pytest.raises(DataError, match="an npz source needs its file"):
+        load_npz(None)
+
+
+def test_a_single_array_is_no_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "wine.npy", np.zeros(3))
+    with pytest.raises(DataError, match="cannot read"):
+        load_npz(tmp_path / "wine.npy")

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import product
+from math import log
 
 import numpy as np
 import pytest
 import test_oracles_discrete as discrete
 import test_oracles_masks as masks
 import torch
-from exact import Factors, all_draws, exact, fill, gauss_hermite, logsumexp, spec_model, with_nodes
+from exact import (
+    Factors,
+    every_tuple,
+    exact,
+    factor,
+    fill,
+    forced,
+    gauss_hermite,
+    random_factor,
+    set_linear,
+    spec_model,
+    unpositive,
+    with_nodes,
+)
+from scipy import stats
 from torch import Tensor, nn
+from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
+from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 from worlds import Logits, Worlds, logits
 
-from graphvae.runtime import Bernoulli, Block, Draws, Evidence, Knobs, Mlp, Model, Normal, Variable
+from graphvae.runtime import Bernoulli, Block, Categorical, Draws, Evidence, Knobs, Mlp, Model, Normal, Term, Variable
+from graphvae.runtime import model as runtime
 from graphvae.runtime.draws import Draw
-from graphvae.runtime.objectives import log_evidence, self_normalised
+from graphvae.runtime.objectives import Estimate, log_evidence, self_normalised
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -91,7 +111,11 @@ def tables(network: nn.Module, factors: Factors, of: Tensor) -> dict[str, Tensor
     """The gradient of a number in the logits of each table that a network learns."""
     found = {}
     for name, each in factors.items():
-        weight = getattr(network, f"{name}_logits", None) if not each.parents else output_weight(getattr(network, name), each.parents)
+        weight = (
+            getattr(network, f"{name}_logits", None)
+            if not each.parents
+            else output_weight(getattr(network, name), each.parents)
+        )
         if isinstance(weight, nn.Parameter):
             (gradient,) = torch.autograd.grad(of, weight, retain_graph=True, materialize_grads=True, allow_unused=True)
             found[name] = (gradient.T if each.parents else gradient).reshape(each.table.shape)
@@ -132,7 +156,9 @@ SCORED = "score_function"
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 @pytest.mark.parametrize("samples", [2, 3])
 @pytest.mark.parametrize("known", [{}, {"y": 0}, {"y": 1}])
-@pytest.mark.parametrize(("q", "z", "y"), [("behind", SCORED, "enumerate"), ("behind", SCORED, SCORED), ("first", SCORED, "enumerate")])
+@pytest.mark.parametrize(
+    ("q", "z", "y"), [("behind", SCORED, "enumerate"), ("behind", SCORED, SCORED), ("first", SCORED, "enumerate")]
+)
 def test_a_score_function_gradient_has_no_bias(
     q: str, z: str, y: str, known: dict[str, int], samples: int, alpha: float, label_term: str
 ) -> None:
@@ -146,3 +172,578 @@ def test_the_number_of_the_derivative() -> None:
     _, worlds = small(discrete.BEHIND, SCORED, "enumerate")
     _, gradient = truth(replace(worlds, alpha=1.0), [ROW | {"y": 0}], samples=2)
     assert gradient["q"]["z"].tolist() == pytest.approx([-0.345, 0.112, 0.234], abs=5e-4)
+
+
+def per_sample(objective: object, terms: dict[str, Term], knobs: Knobs, label_term: str, scored: bool = False) -> Estimate:
+    """The obvious gradient: a draw's score is weighed by its own sample's share of the sum, less the mean of the others.
+
+    `scored` leaves the label terms to the right weight, L - L(-s).
+    """
+    estimate = self_normalised(terms, knobs, label_term)
+    ratio = sum(term.log_p if term.observed else -term.divergence for term in terms.values())
+    samples, log_r, label = len(ratio), terms["z"].log_draw, terms["y"].log_label
+    share = estimate.weight * (ratio - (ratio.sum(0) - ratio) / (samples - 1))
+    if scored:
+        rest = torch.stack([torch.cat([label[:s], label[s + 1 :]]).logsumexp(0) for s in range(samples)]) - log(samples - 1)
+        share = share + (1 + knobs.alpha["y"]) * (estimate.labels["y"] - rest)
+    return estimate._replace(bound=estimate.bound + (share.detach() * (log_r - log_r.detach())).sum(0))
+
+
+def test_the_obvious_gradient_is_biased(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its numbers, in O1 with y = 0 and alpha 1; with the label terms scored rightly two samples hide it, and three do not."""
+    model, worlds = small(discrete.BEHIND, SCORED, "enumerate")
+    found = {}
+    for name, scored, samples in (("obvious", False, 2), ("half", True, 2), ("half of three", True, 3)):
+        monkeypatch.setattr(runtime, "with_score_function", partial(per_sample, scored=scored))
+        block, probability = worlds.block(model, [ROW | {"y": 0}], samples)
+        mean = (probability * bounds(model, block, replace(worlds, alpha=1.0))).sum()
+        found[name] = tables(model.encoder, worlds.q, mean)["z"]
+    correct = {samples: truth(replace(worlds, alpha=1.0), [ROW | {"y": 0}], samples)[1]["q"]["z"] for samples in (2, 3)}
+    assert found["obvious"].tolist() == pytest.approx([-0.764, 0.547, 0.217], abs=5e-4)
+    torch.testing.assert_close(found["half"], correct[2], rtol=0, atol=1e-12)
+    assert (found["half of three"][0].item(), correct[3][0].item()) == pytest.approx((-0.403, -0.358), abs=5e-4)
+
+
+KINDS = [("enumerate", SCORED, "enumerate"), (SCORED, "enumerate", SCORED), ("enumerate", "enumerate", SCORED), (SCORED,) * 3]
+PATTERNS = [{k: v for k, v in zip("xab", row, strict=True) if v >= 0} for row in product((0, 2), (-1, 0, 1), (-1, 1))]
+
+
+@pytest.mark.parametrize("label_term", LABEL_TERMS)
+@pytest.mark.parametrize("kinds", KINDS, ids=" ".join)
+def test_a_score_function_gradient_has_no_bias_in_a_mixed_block(kinds: tuple[str, str, str], label_term: str) -> None:
+    """Every pattern of two labels in one block, with beta: draws in cells that a label rules out change nothing in the mean."""
+    model, worlds = chain(*kinds, label_term)
+    assert_unbiased(model, replace(worlds, alpha=0.7, beta={"a": 0.5, "b": 0.5, "z": 1.5}), PATTERNS, samples=2)
+
+
+def test_a_score_function_gradient_at_three_samples_in_a_chain() -> None:
+    model, worlds = chain("enumerate", SCORED, "enumerate")
+    assert_unbiased(model, replace(worlds, alpha=0.7), PATTERNS, samples=3)
+
+
+def test_the_value_is_the_objective_and_the_draw_passes_nothing_on() -> None:
+    model, worlds = small(discrete.FIRST, SCORED, "enumerate")
+    block, _ = worlds.block(model, [ROW, ROW | {"y": 1}], samples=2)
+    q, terms = model.infer(block, model.knobs())
+    assert torch.equal(model.estimate(block, model.knobs())[1].bound, self_normalised(terms, model.knobs(), "log_mean").bound)
+    assert not q["z"].value.requires_grad
+    assert q["z"].value.shape == (2, 2, 162, 3)  # a draw for each value of y
+
+
+def test_one_sample_has_no_other_to_be_compared_with() -> None:
+    model, _ = small(discrete.BEHIND, SCORED, SCORED)
+    with pytest.raises(ValueError, match="two or more"):
+        model.objective({"x": torch.zeros(3)}, samples=1)
+    model, _ = small(discrete.FIRST, "enumerate", SCORED)
+    known = {"x": torch.zeros(3), "y": torch.zeros(3)}
+    assert model.objective(known, samples=1).isfinite().all()  # nothing is drawn
+
+
+BESIDE = """
+model: beside
+variables:
+  k: {distribution: categorical, categories: 3}
+  n: {distribution: normal}
+  y: {distribution: bernoulli, role: supervised}
+  x: {distribution: normal, role: observed}
+p: {x: {parents: [k, n, y], network: {hidden: []}, parameters: {scale: 0.5}}}
+q:
+  k: {parents: [x], network: {hidden: []}, gradient: score_function}
+  n: {parents: [k], network: {hidden: []}, parameters: {scale: 0.6}}
+  y: {parents: [n], network: {hidden: []}}
+objective: {samples: 2}
+"""
+
+
+def beside(leaves: Mapping[str, Tensor], k: Tensor, noise: Tensor, y: int | None) -> tuple[Tensor, Tensor]:
+    """Log q of the draws of k [sample, row] and the estimate, [row]; `noise` is that of n."""
+    log_k = leaves["k"].log_softmax(0)[k]
+    n = leaves["n"][k] + 0.6 * noise
+    values = torch.tensor([0.0, 1.0] if y is None else [float(y)])[:, None, None]
+    log_y = -torch.nn.functional.softplus((1 - 2 * values) * (1.3 * n - 0.2))
+    normal = torch.distributions.Normal
+    log_x = normal(torch.tensor([0.3, -0.8, 1.1])[k] + 0.7 * n + 0.4 * values, 0.5).log_prob(torch.tensor(0.9))
+    prior = normal(0.0, 1.0).log_prob(n) - np.log(3) - np.log(2)
+    ratio = (log_x + prior - log_k - normal(leaves["n"][k], 0.6).log_prob(n) - log_y).flatten(0, 1)
+    weight = log_y.flatten(0, 1).softmax(0)
+    label = 0.0 if y is None else 2.0 * (log_y.flatten(0, 1).logsumexp(0) - log(2))
+    return log_k.sum(0), (weight * ratio).sum(0) + label
+
+
+@pytest.mark.parametrize("y", [None, 0, 1])
+def test_a_score_function_gradient_beside_a_reparameterised_one(y: int | None) -> None:
+    """A normal draw below the scored one, a label behind both: the noise of the normal is that of a quadrature."""
+    model = spec_model(BESIDE)
+    leaves = {"k": torch.tensor([0.2, -0.5, 1.0]), "n": torch.tensor([0.5, -1.0, 0.3])}
+    set_linear(model.decoder.x, loc={"n": 0.7, "y": 0.4})
+    set_linear(model.encoder.y, logits={"n": 1.3, "bias": -0.2})
+    set_linear(model.encoder.k, zero={}, one={}, two={})
+    set_linear(model.encoder.n, loc={})
+    with torch.no_grad():
+        model.decoder.x.first.weight_k.copy_(torch.tensor([[0.3, -0.8, 1.1]]))
+        model.encoder.k.first.bias.copy_(leaves["k"])
+        model.encoder.n.first.weight_k.copy_(leaves["n"][None])
+    nodes, log_weight = gauss_hermite(5, 2)
+    k = every_tuple({"k": 3}, 2)["k"]
+    pairs = torch.cartesian_prod(torch.arange(k.shape[1]), torch.arange(len(log_weight))).T
+    k, noise = k[:, pairs[0]], torch.stack(nodes)[:, pairs[1]]
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    log_k, estimate = beside(leaves, k, noise, y)
+    probability = (log_k + log_weight[pairs[1]]).exp()
+    expected = torch.autograd.grad((probability * estimate).sum(), list(leaves.values()))
+    data = {"x": torch.full((len(log_k),), 0.9)} | ({} if y is None else {"y": torch.full((len(log_k),), float(y))})
+    block = Block(model.evidence(data), {"k": forced(k, 3), "n": noise})
+    bound = model.estimate(block, model.knobs())[1].bound
+    torch.testing.assert_close(bound, estimate, rtol=0, atol=1e-12)
+    weights = (model.encoder.k.first.bias, model.encoder.n.first.weight_k)
+    found = torch.autograd.grad((probability.detach() * bound).sum(), weights)
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found[1][0], expected[1], rtol=0, atol=1e-12)
+
+
+COUNT = """
+model: count
+variables:
+  c: {distribution: poisson}
+  x: {distribution: normal, role: observed}
+p: {x: {parents: [c], network: {hidden: []}, parameters: {scale: 0.8}}}
+q: {c: {parents: [x], network: {hidden: []}}}
+objective: {samples: 3}
+"""
+
+
+def test_the_score_function_gradient_of_a_count() -> None:
+    """The bound is a polynomial in the rate r, but for r log r: E (x - c)^2 = (x - r)^2 + r, and KL = r log r - r + 1."""
+    model, x = spec_model(COUNT), 1.5
+    set_linear(model.decoder.x, loc={"c": 1.0})
+    set_linear(model.encoder.c, rate={"bias": unpositive(1.3)})
+    bias = model.encoder.c.first.bias
+    rate = torch.nn.functional.softplus(bias) + 1e-6
+    bound = -((x - rate).square() + rate) / (2 * 0.64) - np.log(0.8 * (2 * np.pi) ** 0.5) - (rate * rate.log() - rate + 1)
+    (expected,) = torch.autograd.grad(bound, bias)
+    generator, values, gradients = torch.Generator().manual_seed(0), [], []
+    for _ in range(40):
+        mean = model.objective({"x": torch.full((5000,), x)}, 3, generator).mean()
+        values.append(mean.item())
+        gradients.append(torch.autograd.grad(mean, bias)[0].item())
+    for found, exact_value in ((values, bound.item()), (gradients, expected.item())):
+        standard_error = np.std(found, ddof=1) / 40**0.5
+        assert abs(np.mean(found) - exact_value) < 4 * standard_error < 0.02
+
+
+def moments(model: Model, worlds: Worlds, samples: int) -> tuple[Tensor, float]:
+    """The mean of a row's gradient in the table of z, and the trace of its covariance."""
+    block, probability = worlds.block(model, [ROW], samples)
+    weight = model.encoder.z_logits if not worlds.q["z"].parents else model.encoder.z.first.weight_y
+    bound = bounds(model, block, worlds)
+    (each,) = torch.autograd.grad(bound, weight, torch.eye(len(bound)), is_grads_batched=True)
+    each = each.flatten(1)
+    mean = (probability[:, None] * each).sum(0)
+    return mean, (probability[:, None] * (each - mean).square()).sum().item()
+
+
+@pytest.mark.parametrize("q", ["behind", "first"])
+def test_o8_a_sum_over_values_has_the_same_mean_gradient_and_less_variance(q: str) -> None:
+    """Enumerated below what is drawn, and above it; both enumerated there is none left."""
+    found = {}
+    for z, y in ((SCORED, SCORED), (SCORED, "enumerate"), ("enumerate", "enumerate")):
+        model, worlds = small(discrete.BEHIND if q == "behind" else discrete.FIRST, z, y)
+        found[z, y] = moments(model, worlds, samples=2)
+    (drawn, most), (summed, less), (exact_mean, none) = found.values()
+    torch.testing.assert_close(drawn, exact_mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(summed, exact_mean, rtol=0, atol=1e-12)
+    assert none < 1e-20 < less < most
+
+
+RELAXED = """
+model: relaxed
+variables:
+  y: {distribution: categorical, categories: 3, role: supervised}
+  s: {distribution: bernoulli, size: 2}
+  w: {distribution: bernoulli, role: supervised}
+  x: {distribution: normal, role: observed}
+p:
+  s: {parents: [y], network: {hidden: []}}
+  x: {parents: [y, s, w], network: {hidden: []}, parameters: {scale: 0.5}}
+q:
+  y: {parents: [x], network: {hidden: []}, gradient: concrete, temperature: 0.4}
+  s: {parents: [y], network: {hidden: []}, gradient: concrete, temperature: 0.7}
+  w: {parents: [y, s], network: {hidden: []}, gradient: enumerate}
+objective: {label_term: %s}
+"""
+TEMPERATURE = {"y": 0.4, "s": 0.7}
+
+
+def relaxed_model(label_term: str = "log_mean") -> Model:
+    torch.manual_seed(0)
+    return spec_model(RELAXED % label_term)
+
+
+def linear(network: Mlp, **parents: Tensor) -> Tensor:
+    """A network without hidden layers, from its weights."""
+    first = network.first
+    return first.bias + sum(value @ first.get_parameter(f"weight_{name}").T for name, value in parents.items())
+
+
+def relaxed_objective(
+    model: Model, x: Tensor, y: int, w: int, noise: Mapping[str, Tensor], alpha: float, label_term: str
+) -> Tensor:
+    """One row's objective by torch's own relaxed distributions; a label of -1 is missing."""
+    q, p, normal = model.encoder, model.decoder, torch.distributions.Normal
+    logits_y = linear(q.y, x=x.reshape(1, 1))
+    gumbel = -(-noise["y"].log()).log()
+    log_y = ((logits_y.log_softmax(-1) + gumbel) / TEMPERATURE["y"]).log_softmax(-1)
+    draw = ExpRelaxedCategorical(torch.tensor(TEMPERATURE["y"]), logits=logits_y.expand(log_y.shape))
+    even = ExpRelaxedCategorical(torch.tensor(TEMPERATURE["y"]), logits=torch.zeros(log_y.shape))
+    log_q, log_p, value = draw.log_prob(log_y), even.log_prob(log_y), log_y.exp()
+    log_label = torch.zeros(len(log_y))
+    if y >= 0:
+        value = torch.eye(3)[y].expand(log_y.shape)
+        log_label, log_p = logits_y.log_softmax(-1)[0, y].expand(len(log_y)), torch.full((len(log_y),), -np.log(3))
+        log_q = log_label
+    logits_s = linear(q.s, y=value)
+    raw = (logits_s - torch.logit(noise["s"])) / TEMPERATURE["s"]
+    log_q = log_q + LogitRelaxedBernoulli(torch.tensor(TEMPERATURE["s"]), logits=logits_s).log_prob(raw).sum(-1)
+    log_p = log_p + LogitRelaxedBernoulli(torch.tensor(TEMPERATURE["s"]), logits=linear(p.s, y=value)).log_prob(raw).sum(-1)
+    values = torch.tensor([[0.0], [1.0]] if w < 0 else [[float(w)]])
+    log_w = torch.distributions.Bernoulli(logits=linear(q.w, y=value, s=raw.sigmoid())[:, 0]).log_prob(values)
+    loc = linear(p.x, y=value, s=raw.sigmoid())[:, 0] + values * p.x.first.weight_w[0, 0]
+    ratio = normal(loc, 0.5).log_prob(x) + log_p - np.log(2) - log_q - log_w
+    main = ((log_w + log_label).flatten().softmax(0) * ratio.flatten()).sum()
+    of_w = (log_w[0].logsumexp(0) - log(len(log_y)) if label_term == "log_mean" else log_w[0].mean()) if w >= 0 else 0.0
+    return main + (1 + alpha) * (log_label[0] + of_w)
+
+
+@pytest.mark.parametrize("label_term", LABEL_TERMS)
+@pytest.mark.parametrize("samples", [1, 4])
+def test_concrete_draws_in_a_mixed_block(samples: int, label_term: str) -> None:
+    """Relaxed where the value is missing, one-hot and scored by probability where it is known; and the gradient of it all."""
+    model, rows = relaxed_model(label_term), list(product((-1, 0, 2), (-1, 0, 1)))
+    x, (y, w) = torch.linspace(-1, 1, len(rows)), torch.tensor(rows).T
+    noise = model.noise(samples, len(rows), torch.Generator().manual_seed(0))
+    block = Block(model.evidence({"x": x, "y": y, "w": w.double()}), noise)
+    knobs = model.knobs(alpha=0.3, temperature=TEMPERATURE)
+    q, terms = model.infer(block, knobs)
+    hot = torch.eye(3)[y.clamp_min(0)].expand(samples, -1, -1)
+    known = (y >= 0).expand(samples, -1)
+    assert torch.equal(q["y"].value[known], hot[known])
+    assert ((q["y"].value[~known] > 0) & (q["y"].value[~known] < 1)).all()
+    torch.testing.assert_close(terms["y"].log_p[known], torch.full((int(known.sum()),), -np.log(3)), rtol=0, atol=1e-14)
+    bound = model.estimate(block, knobs)[1].bound
+    expected = torch.stack(
+        [
+            relaxed_objective(model, x[i], *rows[i], {n: v[:, i] for n, v in noise.items()}, 0.3, label_term)
+            for i in range(len(rows))
+        ]
+    )
+    torch.testing.assert_close(bound, expected, rtol=0, atol=1e-12)
+    weights = list(model.parameters())
+    found, right = (torch.autograd.grad(b.sum(), weights, allow_unused=True, materialize_grads=True) for b in (bound, expected))
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.02])
+def test_concrete_gradients_are_finite_in_single_precision(temperature: float) -> None:
+    """At logits of 30 and below; three in ten of the relaxed numbers underflow, and their logarithms do not."""
+    model = relaxed_model().float()
+    with torch.no_grad():
+        model.encoder.y.first.weight_x.copy_(torch.tensor([[30.0], [0.0], [-3.0]]))
+        model.encoder.s.first.weight_y.copy_(torch.tensor([[30.0, 0.0, -30.0], [0.5, -1.0, 2.0]]))
+    generator = torch.Generator().manual_seed(1)
+    data = {"x": torch.linspace(-1, 1, 5000), "y": torch.arange(5000) % 4 - 1}
+    block = model.block(data, 4, generator)
+    knobs = model.knobs(temperature=dict.fromkeys(TEMPERATURE, temperature))
+    q, _ = model.infer(block, knobs)
+    bound = model.estimate(block, knobs)[1].bound
+    assert bound.dtype == torch.float32
+    assert bound.isfinite().all()
+    bound.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert (q["y"].value == 0).any()
+
+
+def test_without_a_temperature_a_draw_is_hard() -> None:
+    """As in every answer: posterior, prediction, evidence and rows from p know no relaxation."""
+    model = relaxed_model()
+    data = {"x": torch.linspace(-1, 1, 7)}
+    block = model.block(data, 5, torch.Generator().manual_seed(2))
+    q, terms = model.infer(block, model.knobs())
+    for name in TEMPERATURE:
+        assert ((q[name].value == 0) | (q[name].value == 1)).all()
+    log_q = torch.distributions.OneHotCategorical(logits=linear(model.encoder.y, x=data["x"][:, None])).log_prob(q["y"].value)
+    torch.testing.assert_close(terms["y"].log_draw, log_q)
+    posterior = model.posterior(data, 5, torch.Generator().manual_seed(2))
+    assert all(torch.equal(posterior.values[name], q[name].value) for name in TEMPERATURE)
+    drawn = model.sample(20, generator=torch.Generator().manual_seed(3))
+    assert set(drawn["s"].flatten().tolist()) == {0.0, 1.0}
+    assert drawn["y"].dtype == torch.long
+
+
+SWITCH = """
+model: switch
+variables:
+  z: {distribution: %s}
+  x: {distribution: normal, role: observed}
+p: {x: {parents: [z], network: {hidden: []}, parameters: {scale: 0.7}}}
+q: {z: {parents: [x], network: {hidden: []}, gradient: %s}}
+objective: {samples: 2}
+"""
+FAMILIES = {"bernoulli": "bernoulli", "categorical": "categorical, categories: 2"}
+LOGIT = 0.9
+
+
+def switch(family: str, gradient: str) -> tuple[Model, Tensor]:
+    """A switch between x ~ N(0, .7^2) and N(1.5, .7^2), on with probability sigmoid(.9), and the weight that holds the .9."""
+    model = spec_model(SWITCH % (FAMILIES[family], gradient))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        bias = model.encoder.z.first.bias
+        bias[-1] = LOGIT
+        model.decoder.x.first.weight_z[0, -1] = 1.5
+    return model, bias
+
+
+def switch_gradients(family: str, gradient: str, temperature: float | None, rows: int = 100_000) -> dict[str, float]:
+    """The mean derivative in the logit of log p(x | z) and of -(log q - log p), by the midpoint rule over the noise."""
+    model, bias = switch(family, gradient)
+    uniform = (torch.arange(rows) + 0.5) / rows
+    if family == "bernoulli":
+        noise = uniform[None]
+    else:  # two Gumbel variables whose difference is logistic
+        noise = torch.stack([torch.full((rows,), -1.0).exp(), (-(-torch.logit(uniform)).exp()).exp()], -1)[None]
+        noise = noise.clamp_min(torch.finfo(noise.dtype).tiny)
+    block = Block(model.evidence({"x": torch.full((rows,), 1.1)}), {} if gradient == "enumerate" else {"z": noise})
+    knobs = {beta: model.knobs(beta=beta, temperature={} if temperature is None else {"z": temperature}) for beta in (0.0, 1.0)}
+    means = [model.estimate(block, knobs[beta])[1].bound.mean() for beta in (0.0, 1.0)]
+    likelihood, whole = (torch.autograd.grad(mean, bias, retain_graph=True)[0][-1].item() for mean in means)
+    return {"likelihood": likelihood, "divergence": whole - likelihood}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_bias_of_a_concrete_gradient(family: str) -> None:
+    """That of the likelihood vanishes with the temperature. That of the divergence is the same at every temperature.
+
+    Up to a one-to-one map, a relaxed draw is a logistic variable whose location is the logit L, whatever the temperature: so
+    the divergence from the even switch is that of two logistic distributions, L coth(L / 2) - 2.
+    """
+    right = switch_gradients(family, "enumerate", None)
+    on = 1 / (1 + np.exp(-LOGIT))
+    assert right["divergence"] == near(-LOGIT * on * (1 - on))
+    biases = []
+    for temperature in (2.0, 1.0, 0.5, 0.25, 0.1, 0.05):
+        found = switch_gradients(family, "concrete", temperature)
+        of_logistic = 1 / np.tanh(LOGIT / 2) - LOGIT / 2 / np.sinh(LOGIT / 2) ** 2
+        assert found["divergence"] == pytest.approx(-of_logistic, abs=1e-5)
+        biases.append(abs(found["likelihood"] - right["likelihood"]))
+    assert sorted(biases, reverse=True) == biases
+    assert biases[-1] < 0.015 < 0.1 < biases[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_hard_draw_has_the_exact_value_and_the_gradient_of_the_relaxed_one(family: str) -> None:
+    """Straight through: log p at the hard value, its derivative there times that of the relaxed value; KL in closed form."""
+    model, bias = switch(family, "straight_through")
+    rows, temperature = 4000, 0.6
+    noise = model.noise(2, rows, torch.Generator().manual_seed(4))
+    block = Block(model.evidence({"x": torch.full((rows,), 1.1)}), noise)
+    knobs = model.knobs(temperature={"z": temperature})
+    q, terms = model.infer(block, knobs)
+    if family == "bernoulli":
+        soft = torch.sigmoid((LOGIT - torch.logit(noise["z"])) / temperature)
+        hard = (noise["z"] < torch.sigmoid(torch.tensor(LOGIT))).double()
+        value = q["z"].value
+    else:
+        gumbel = -(-noise["z"].log()).log()
+        soft = torch.sigmoid((LOGIT + gumbel[..., 1] - gumbel[..., 0]) / temperature)
+        hard = (LOGIT + gumbel[..., 1] > gumbel[..., 0]).double()
+        value = q["z"].value[..., 1]
+        assert torch.equal(q["z"].value.sum(-1), torch.ones(2, rows))
+    assert torch.equal(value, hard)
+    on = torch.sigmoid(torch.tensor(LOGIT))
+    kl = on * (2 * on).log() + (1 - on) * (2 * (1 - on)).log()
+    torch.testing.assert_close(terms["z"].kl.expand(1, rows)[0], kl.expand(rows))
+    log_x = torch.distributions.Normal(1.5 * hard, 0.7).log_prob(torch.tensor(1.1))
+    bound = model.estimate(block, knobs)[1].bound
+    torch.testing.assert_close(bound, log_x.mean(0) - kl)
+    slope = (1.1 - 1.5 * hard) / 0.49 * 1.5 * soft * (1 - soft) / temperature
+    (found,) = torch.autograd.grad(bound.sum(), bias)
+    assert found[-1].item() == pytest.approx((slope.mean(0) - LOGIT * on * (1 - on)).sum().item(), rel=1e-12)
+
+
+def test_straight_through_has_the_value_of_the_enumerated_bound() -> None:
+    """The mean over all draws, with and without its own label: hard values, and KL in closed form only where it is drawn."""
+    model, worlds = small(discrete.FIRST, "straight_through", "enumerate")
+    assert model.closed_kl == {"z": ()}
+    worlds = replace(worlds, drawn=("z",), enumerated=())
+    for y in (0, 1):
+        block, probability = worlds.block(model, [ROW | {"y": y}], samples=2)
+        bound = model.estimate(block, model.knobs(alpha=0.0, temperature={"z": 0.5}))[1].bound
+        assert (probability * bound).sum().item() == near(discrete.BOUND["log_mean", 0][y])
+    model, _ = small(discrete.FIRST, "enumerate", "straight_through")
+    for known, exact_value in (({}, discrete.ELBO), ({"y": 0}, discrete.BOUND["log_mean", 0][0])):
+        draws = torch.arange(2).expand(1, 2)
+        data = {name: torch.full((2,), value) for name, value in (ROW | known).items()}
+        block = Block(model.evidence(data), {"y": forced(draws, 2)})
+        bound = model.estimate(block, model.knobs(alpha=0.0, temperature={"y": 0.5}))[1].bound
+        assert (torch.tensor([0.51, 0.49]) * bound).sum().item() == near(exact_value)
+
+
+O9 = (0.2, -0.5, 1.0)
+
+
+def test_o9_relaxed_and_hard_draws_of_one_noise() -> None:
+    """The largest entry has the probabilities of the category at any temperature; the mean of the relaxed value has not."""
+    count = 400_000
+    noise = Categorical.noise((count, 3), torch.Generator().manual_seed(5), torch.float64)
+    family = Categorical(torch.tensor(O9))
+    probabilities = torch.tensor([0.26866364, 0.13341442, 0.59792194])
+    torch.testing.assert_close(family.mean, probabilities, rtol=0, atol=5e-9)
+    for temperature in (0.1, 0.66, 2.0):
+        value = family.soften(family.relax(noise, torch.tensor(temperature)))
+        hot = torch.eye(3)[value.argmax(-1)]
+        assert torch.equal(hot, family.sample(noise))
+        deviation = (probabilities * (1 - probabilities) / count).sqrt()
+        assert ((hot.mean(0) - probabilities).abs() < 4 * deviation).all()
+        if temperature == 0.66:
+            assert value.mean(0).tolist() == pytest.approx([0.288, 0.161, 0.551], abs=1.5e-3)
+    assert (family.mean * family.mean.log()).sum().item() == pytest.approx(-0.9293476152, abs=1e-10)
+    assert family.kl(Categorical(torch.zeros(3))).item() == pytest.approx(0.1692646735, abs=1e-10)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.66, 1.0, 2.0])
+def test_o9_a_relaxed_pair(temperature: float) -> None:
+    """Its density integrates to 1, and the probability that the first is the larger is that of the category."""
+    family, even = Categorical(torch.tensor([0.7, -0.2])), 2001
+    logit = torch.linspace(-40.0, 40.0, even) / temperature
+    log_value = torch.stack([-torch.nn.functional.softplus(-logit), -torch.nn.functional.softplus(logit)], -1)
+    density = family.log_relaxed(log_value, torch.tensor(temperature)).exp()  # of the log-value: its measure is d logit
+    step = (logit[1] - logit[0]).item()
+    assert density.sum().item() * step == pytest.approx(1.0, abs=1e-9)
+    above = torch.where(logit > 0, density, 0.0).sum() + density[even // 2] / 2
+    assert above.item() * step == pytest.approx(0.7109495026, abs=2e-5)  # the trapezoidal rule ends where the slope is not 0
+
+
+def test_o9_the_score_of_a_relaxed_draw() -> None:
+    """Log pi[argmax], as in the authors' library, has no gradient in the mean; the density has the same at any temperature.
+
+    That is the gradient of another divergence than the categories': a relaxed draw tells more of the logits than its largest entry.
+    """
+    count, entropy_gradient = 200_000, torch.tensor([0.10342139, 0.14474763, -0.24816902])
+    leaf = torch.tensor(O9, requires_grad=True)
+    noise = Categorical.noise((count, 3), torch.Generator().manual_seed(6), torch.float64)
+    family, even = Categorical(leaf), Categorical(torch.zeros(3))
+    (exact_gradient,) = torch.autograd.grad(-family.kl(even), leaf, retain_graph=True)
+    torch.testing.assert_close(exact_gradient, entropy_gradient, rtol=0, atol=5e-9)
+    (dead,) = torch.autograd.grad(-family.log_prob(family.sample(noise)).mean(), leaf, retain_graph=True)
+    assert dead.abs().max().item() < 4 * (0.25 / count) ** 0.5
+    pulls = []
+    for temperature in map(torch.tensor, (0.2, 0.66, 1.5)):
+        log_value = family.relax(noise, temperature)
+        ratio = even.log_relaxed(log_value, temperature) - family.log_relaxed(log_value, temperature)
+        pulls += torch.autograd.grad(ratio.mean(), leaf, retain_graph=True)
+        torch.testing.assert_close(pulls[-1], pulls[0], rtol=0, atol=1e-9)
+    assert (pulls[0] @ entropy_gradient).item() > 0.1
+    assert pulls[0].norm() > 2 * entropy_gradient.norm()
+
+
+def test_what_is_answered_with_concrete_draws_is_exact() -> None:
+    """Evidence and posterior of a model trained by relaxation, within 4 standard errors; a temperature has no way in."""
+    model, samples = small(discrete.BEHIND, "concrete", "concrete")[0], 100_000
+    truth_of = exact(discrete.P, discrete.BEHIND, ROW)
+    generator = torch.Generator().manual_seed(7)
+    evidence = model.log_evidence({"x": torch.zeros(1)}, samples, generator)
+    assert abs(evidence.value.item() - truth_of.log_evidence) < 4 * evidence.standard_error.item() < 0.02
+    found = model.predict({"x": torch.zeros(1)}, samples, generator)
+    for name, probabilities in truth_of.p.items():
+        np.testing.assert_allclose(found[name][0], probabilities, rtol=0, atol=4 * 0.5 / (0.2 * samples) ** 0.5)
+
+
+M, S, SLOPE, SHIFT = 0.5, 0.8, 1.2, -0.3  # O5: q(z | x) = N(m, s^2), q(y = 1 | z) = Phi(a z + b)
+PROBIT = {  # by y: log q(y | x), its mean by ancestral draws, mean and variance of z given y, the bound, (B), log p(x, y)
+    1: (-0.5350016416, -0.7339910990, 0.8686529809, 0.4598934566, -2.3604264706, -2.0766155456, -1.8953663912),
+    0: (-0.8810884875, -1.2729948355, -0.0211003410, 0.4309344089, -2.8967805742, -2.3317175864, -2.1470442435),
+}
+
+
+class ProbitEncoder(nn.Module):
+    """q(z) q(y | z), with m and s as parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc, self.scale = nn.Parameter(torch.tensor(M)), nn.Parameter(torch.tensor(S))
+
+    def forward(self, evidence: Mapping[str, Evidence], noise: Mapping[str, Tensor], knobs: Knobs) -> dict[str, Draw]:
+        draw = Draws(evidence, noise, knobs)
+        z = SLOPE * draw.sample("z", Normal(self.loc, self.scale, event=0)) + SHIFT
+        draw.sample("y", Bernoulli(torch.special.log_ndtr(z) - torch.special.log_ndtr(-z), event=0))
+        return draw.made
+
+
+class ProbitDecoder(nn.Module):
+    def forward(self, evidence: Mapping[str, Evidence], noise: Mapping[str, Tensor], knobs: Knobs) -> dict[str, Draw]:
+        draw = Draws(evidence, noise, knobs)
+        y, z = draw.sample("y", Bernoulli(0.0, event=0)), draw.sample("z", Normal(0.0, 1.0, event=0))
+        draw.sample("x", Normal(z + 0.5 * y, 0.7, event=0))
+        return draw.made
+
+
+def probit() -> Model:
+    kinds = {"y": ("supervised", Bernoulli), "z": ("latent", Normal), "x": ("observed", Normal)}
+    variables = {name: Variable(role, family, ()) for name, (role, family) in kinds.items()}
+    return type("Probit", (Model,), {"variables": variables, "label_term": "log_mean"})(ProbitEncoder(), ProbitDecoder())
+
+
+@pytest.mark.parametrize("y", PROBIT)
+def test_o5_a_probit_label(y: int) -> None:
+    """Closed forms of everything about a label behind a normal variable, and of the gradient of log q(y | x)."""
+    log_label, mean_log, mean, variance, bound, importance, log_joint = PROBIT[y]
+    model, ([noise], log_weight) = probit(), gauss_hermite(120)
+    block = Block(model.evidence({"x": torch.ones(1), "y": torch.full((1,), float(y))}), {"z": noise[:, None, None]})
+    q, terms = model.infer(block, model.knobs())
+    nodes, knobs = with_nodes(terms, log_weight, model.knobs(alpha=0.0))
+    estimate = self_normalised(nodes, knobs, "log_mean")
+    assert estimate.labels["y"].item() == near(log_label)
+    assert self_normalised(nodes, knobs, "mean_log").labels["y"].item() == near(mean_log)
+    moments = [(estimate.weight * q["z"].value ** power).sum().item() for power in (1, 2)]
+    assert (moments[0], moments[1] - moments[0] ** 2) == (near(mean), near(variance))
+    assert estimate.bound.item() == near(bound)
+    ratio = terms["x"].log_p + terms["y"].log_p + terms["z"].divergence.neg()
+    assert (log_weight.exp() * ratio.flatten()).sum().item() == near(importance)
+    assert log_evidence(nodes).value.item() == near(log_joint)
+    spread = (1 + SLOPE**2 * S**2) ** 0.5
+    centre, sign = (SLOPE * M + SHIFT) / spread, 2 * y - 1
+    hazard = sign * stats.norm.pdf(centre) / stats.norm.cdf(sign * centre)  # d log q(y | x) / d centre
+    gradient = torch.autograd.grad(estimate.labels["y"], [model.encoder.loc, model.encoder.scale])
+    assert gradient[0].item() == near(hazard * SLOPE / spread)
+    assert gradient[1].item() == near(-hazard * centre * SLOPE**2 * S / spread**2)
+
+
+def test_o14_a_name_decides_ties_and_nothing_else() -> None:
+    """Two latents of which one can be enumerated: which one follows from the names, and the mean bound does not."""
+    text = """
+model: ties
+variables:
+  %(one)s: {distribution: categorical, categories: 2}
+  %(two)s: {distribution: categorical, categories: 2}
+  x: {distribution: categorical, categories: 2, role: observed}
+p: {x: {parents: [%(one)s, %(two)s], network: {hidden: [4]}}}
+q: {%(one)s: {parents: [x], network: {hidden: []}}, %(two)s: {parents: [x], network: {hidden: []}}}
+objective: {max_cells: 2}
+"""
+    generator = np.random.default_rng(0)
+    even, of_x = factor("", [0.5, 0.5]), [random_factor(generator, "x", 2, 2) for _ in range(2)]
+    likelihood = random_factor(generator, "a b", 2, 2, 2).table
+    means = []
+    for one, two in (("a", "b"), ("b", "a")):
+        p = {one: even, two: even, "x": factor(f"{one} {two}", likelihood)}
+        q = dict(zip((one, two), of_x, strict=True))
+        model = fill(spec_model(text % {"one": one, "two": two}), p, q)
+        assert [name for name, kind in model.variables.items() if kind.enumerated] == ["a"]
+        noise = {"b": forced(torch.arange(2).expand(1, 2), 2)}
+        bound = model.estimate(Block(model.evidence({"x": torch.zeros(2)}), noise), model.knobs())[1].bound
+        means.append((torch.tensor(q["b"].table[0]) * bound).sum().item())
+        assert means[-1] == near(exact(p, q, {"x": 0}).bound({}, {"a": 1.0, "b": 1.0}))
+    assert means[0] == near(means[1])

@@ -1,6 +1,7 @@
 """Training: the same seeds give the same bits, killed or not; labels in any pattern; and no NaN goes on."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ import torch
 
 from graphvae.compiler.errors import FlagError, RunError
 from graphvae.lab import runs
+from graphvae.lab.batches import Batches
 from graphvae.lab.runs import Run
 from graphvae.lab.training import resume, train
 
@@ -31,7 +33,11 @@ q:
   style: [trunk]
   digit: [trunk, style]
   parity: [trunk, digit]
-objective: {samples: 2, alpha: {digit: 10, parity: 1}}
+objective:
+  samples: 2
+  alpha: {digit: 10, parity: 1}
+  beta: {style: {schedule: linear, from: 0.2, to: 1, steps: 40}}
+  supervision_rate: {schedule: cosine, from: 0.5, to: 0.1, steps: 200}
 data:
   source: digits
   columns: {image: image, digit: digit, parity: digit}
@@ -72,7 +78,13 @@ def test_a_run_folder_holds_everything_that_led_to_it(tmp_path: Path) -> None:
     manifest = run.manifest
     assert manifest["labels"]["revealed"] == {"digit": 50}
     assert len(manifest["labels"]["rows"]) == 50
-    assert manifest["objective"] == {"alpha": 0.1 * 1438 / 50, "beta": 1.0, "supervision_rate": 0.5, "samples": 1}
+    assert manifest["objective"] == {
+        "alpha": 0.1 * 1438 / 50,
+        "beta": 1.0,
+        "temperature": {},
+        "supervision_rate": 0.5,
+        "samples": 1,
+    }
     assert manifest["seeds"] == {"init": 0, "order": 0, "noise": 0, "labels": [0]}
     lines = run.metrics()
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -137,6 +149,60 @@ def test_resuming_forgets_what_came_after_the_checkpoint(tmp_path: Path, twins: 
         file.write(json.dumps({"epoch": 4, "bound": 0.0}) + '\n{"epoch": 5, "bou')
     resume(run.folder)
     assert numbers(run) == before
+
+
+def test_schedules_are_followed_and_logged(tmp_path: Path, twins: Path) -> None:
+    settings = ["training.epochs=4", "training.batch_size=128", "objective.beta.style.steps=30"]
+    lines = train(twins, settings, run=tmp_path / "run").metrics()
+    rates = [line["schedule.supervision_rate"] for line in lines]
+    assert rates == sorted(rates, reverse=True)
+    beta = [line["schedule.beta.style"] for line in lines]
+    batches = _batches(tmp_path / "run")
+    assert beta == pytest.approx([min(1.0, 0.2 + 0.8 * (batches.place(epoch + 1).start - 1) / 30) for epoch in range(4)])
+
+
+def _batches(folder: Path) -> Batches:
+    """The batches of a run of the twins, from its manifest."""
+    labelled = Run(folder).manifest["labels"]["rows"]
+    unlabelled = [row for row in range(Run(folder).manifest["data"]["rows"]) if row not in labelled]
+
+    def rate(step: int) -> float:
+        return 0.5 - 0.4 * (1 - math.cos(math.pi * min(1.0, step / 200))) / 2
+
+    return Batches(labelled, unlabelled, 128, rate, seed=0)
+
+
+RELAXED = """
+model: relaxed
+variables:
+  kind: {distribution: categorical, categories: 4}
+  tags: {distribution: bernoulli, size: 3}
+  amount: {distribution: poisson}
+  image: {distribution: bernoulli, soft: true, shape: [64], role: observed}
+p: {image: [kind, tags, amount]}
+q:
+  kind: {parents: [image], gradient: concrete, temperature: {schedule: cosine, from: 1, to: 0.3, steps: 20}}
+  tags: {parents: [image], gradient: straight_through}
+  amount: [image, kind]
+objective: {BOUND}
+data: {source: digits, columns: {image: image}}
+training: {epochs: 3, batch_size: 256}
+"""
+
+
+@pytest.mark.parametrize("bound", ["samples: 3, kl: closed", "samples: 3"])
+def test_every_gradient_trains_and_resumes(tmp_path: Path, bound: str) -> None:
+    (tmp_path / "relaxed.yaml").write_text(RELAXED.replace("BOUND", bound))
+    whole = train(tmp_path / "relaxed.yaml", run=tmp_path / "whole")
+    lines = whole.metrics()
+    assert lines[-1]["bound"] > lines[0]["bound"]
+    assert lines[0]["schedule.temperature.kind"] > lines[-1]["schedule.temperature.kind"] > 0.3
+    assert whole.manifest["objective"]["temperature"]["tags"] == 0.66
+    cut = train(tmp_path / "relaxed.yaml", ["training.epochs=2"], run=tmp_path / "cut")
+    spec = (cut.folder / "spec.yaml").read_text().replace("epochs: 2", "epochs: 3")
+    (cut.folder / "spec.yaml").write_text(spec)
+    assert numbers(resume(cut.folder)) == numbers(whole)
+    assert same_weights(cut, whole)
 
 
 @pytest.mark.parametrize(

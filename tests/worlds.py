@@ -53,14 +53,16 @@ class Worlds:
             probabilities.append(self.log_draws(logits(self.q), known, drawn).exp().detach())
             noises.append(self._noise(model, drawn, samples, len(probabilities[-1])))
         data = {
-            name: torch.cat([torch.full((len(p),), known.get(name, -1)) for known, p in zip(patterns, probabilities, strict=True)])
+            name: torch.cat(
+                [torch.full((len(p),), known.get(name, -1)) for known, p in zip(patterns, probabilities, strict=True)]
+            )
             for name in dict.fromkeys(name for known in patterns for name in known)
         }
         noise = {name: torch.cat([each[name] for each in noises], 1) for name in noises[0]}
         return Block(model.evidence(data), noise), torch.cat(probabilities)
 
     def slots(self, known: Mapping[str, int], samples: int, axes: set[str] | None = None) -> list[Slot]:
-        """A slot for every draw of a row; `axes` are the enumerated variables that have an axis, if not those that are unknown."""
+        """A slot for every draw of a row; `axes` are the enumerated variables that have one, if not those that are unknown."""
         axes = {name for name in self.enumerated if name not in known} if axes is None else axes
         made: list[Slot] = []
         for name in (name for name in self.drawn if name not in known):
@@ -96,9 +98,7 @@ class Worlds:
         agree = {n: v for (n, cell, s), v in drawn.items() if s == sample and all(fixed.get(e, k) == k for e, k in cell)}
         return {**agree, **fixed}
 
-    def estimate(
-        self, p: Logits, q: Logits, known: Mapping[str, int], drawn: Mapping[Slot, Tensor], samples: int
-    ) -> Tensor:
+    def estimate(self, p: Logits, q: Logits, known: Mapping[str, int], drawn: Mapping[Slot, Tensor], samples: int) -> Tensor:
         """The estimate of the objective in every world."""
         free = [name for name in self.enumerated if name not in known]
         cells = product(*(range(self.size(e)) for e in free))
@@ -119,7 +119,9 @@ class Worlds:
             weight = torch.broadcast_tensors(sum(labels.values(), cell), ratio)[0].flatten(0, 1).softmax(0)
             main = (weight * ratio.flatten(0, 1)).sum(0)
         share = beta if self.bound == "self_normalised" else {}
-        return main + sum((share.get(n, 0.0) + self.alpha) * value for n, value in self.log_labels(cell, labels, samples).items())
+        return main + sum(
+            (share.get(n, 0.0) + self.alpha) * value for n, value in self.log_labels(cell, labels, samples).items()
+        )
 
     def log_labels(self, cell: Tensor, labels: Logits, samples: int) -> dict[str, Tensor]:
         """Log q of each label in every world, from the log-weights of the cells and the scores of the labels."""

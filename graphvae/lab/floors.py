@@ -13,7 +13,7 @@ from graphvae.compiler.plan import Draw, Parameter, Plan
 from graphvae.lab.data import Dataset
 from graphvae.runtime import Model
 
-NEAR = 1.1  # times the bound, or the bound over it
+NEAR = 2  # times a floor, where the floor is half of the value; or a ceiling over it
 ROWS = 1000  # of the labelled ones are looked at
 
 

@@ -118,9 +118,9 @@ def _npz(path: Path | None, span: Span | None) -> Rows:
         where = f"there is no file {path}" if path else "an npz source needs its file"
         raise DataError.of("GV301", where, span, hint)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:  # a single .npy has no `files`
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:  # a single .npy cannot be entered
         raise DataError.of("GV301", f"cannot read {path}: {error}", span, hint) from None
     rows = {name: len(values) if values.ndim else 0 for name, values in columns.items()}
     if len(set(rows.values())) != 1:

@@ -58,7 +58,9 @@ class Distribution(ABC):
         Raises:
             NotImplementedError: For a pair of families that has none.
         """
-        return torch.distributions.kl_divergence(self.base(), prior.base())
+        one, other = self.base(), prior.base()
+        shape = torch.broadcast_shapes(one.batch_shape, other.batch_shape)  # torch does not broadcast every pair
+        return torch.distributions.kl_divergence(one.expand(shape), other.expand(shape))
 
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:

@@ -29,6 +29,13 @@ class Evidence(NamedTuple):
     known: Tensor | None = None
     cells: Tensor | None = None
 
+    def completed(self, other: Tensor) -> Tensor:
+        """What is known, and other numbers [..., row, event...] in place of the rest."""
+        mask = self.known if self.cells is None else self.cells
+        if mask is None:
+            return self.value.expand_as(other)
+        return torch.where(trailing(mask, self.value.dim() - mask.dim()), self.value, other)
+
 
 class Knobs(NamedTuple):
     """What may change from step to step, as 0-d tensors.

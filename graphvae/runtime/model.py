@@ -343,11 +343,13 @@ class Model(nn.Module):
         chosen = torch.multinomial(over_cells(weight).T, draws, replacement=True, generator=generator).T
         found = {}
         for name, kind in self.variables.items():
+            known = block.evidence.get(name)
             if kind.role == "supervised":
-                found[name] = imputation(kind, q[name].value, q[name].value, weight, chosen)
+                found[name] = imputation(kind, known, q[name].value, q[name].value, weight, chosen)
             elif kind.masked:
                 noise = kind.family.noise((*weight.shape, *kind.event), generator, weight.dtype)
-                found[name] = imputation(kind, *completed(p[name], noise), weight, chosen)
+                drawn = p[name].distribution.sample(noise)
+                found[name] = imputation(kind, known, p[name].distribution.mean, drawn, weight, chosen)
         return found
 
     @torch.no_grad()
@@ -410,18 +412,19 @@ def detached(network: nn.Module) -> dict[str, Tensor]:
     return weights | {name: value.clone() for name, value in network.named_buffers()}
 
 
-def completed(p: Draw, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and a draw of an observed variable for every sample, with what is known of it in its place."""
-    assert p.cells is not None
-    there = trailing(p.cells, p.distribution.joint)
-    return torch.where(there, p.value, p.distribution.mean), torch.where(there, p.value, p.distribution.sample(noise))
+def imputation(
+    variable: Variable, known: Evidence | None, means: Tensor, values: Tensor, weight: Tensor, chosen: Tensor
+) -> Imputation:
+    """What is known, and in place of the rest the weighted mean, and the chosen cells [draw, row] of the values.
 
-
-def imputation(variable: Variable, means: Tensor, values: Tensor, weight: Tensor, chosen: Tensor) -> Imputation:
-    """The weighted mean, and the values [enumerations..., sample, row, event...] of the chosen cells [draw, row]."""
-    cells = values.expand(*weight.shape, *variable.event).flatten(0, weight.dim() - 2)
+    Means and values are [enumerations..., sample, row, event...].
+    """
+    cells = values.expand(*weight.shape, *variable.event).reshape(weight[..., 0].numel(), *weight.shape[-1:], *variable.event)
     drawn = cells[chosen, torch.arange(weight.shape[-1], device=weight.device)]
-    return Imputation(weighted_mean(weight, means, variable.event), variable.family.decode(drawn))
+    mean = weighted_mean(weight, means, variable.event)
+    if known is not None:
+        mean, drawn = known.completed(mean), known.completed(drawn)
+    return Imputation(mean, variable.family.decode(drawn))
 
 
 def join_parts(name: str, parts: Sequence[Mapping[str, Tensor]], rows: Sequence[int], like: Tensor) -> Tensor:
