@@ -13,7 +13,7 @@ import argparse
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple
@@ -22,13 +22,12 @@ import numpy as np
 import torch
 import yaml
 from models import random_values
-from proof_oracle import Oracle, Quantity, moved, slope
+from proof_oracle import Oracle, moved, slope
 from proof_specs import flow, random_spec
 from torch import Tensor
 
 from graphvae.compiler.pipeline import compile_text
-from graphvae.runtime import Block, Model, load
-from graphvae.runtime.objectives import log_evidence
+from graphvae.runtime import Model, load
 
 ROUNDING, ERRORS = 1e-9, 4.0  # what an exact check may be off, relative; and a sampled one, in standard errors
 REPLICATES, AGAIN = 4000, 25
@@ -138,53 +137,128 @@ class Case:
         full = {name: value for group in groups for name, value in group.items()}
         return {
             name: torch.cat(
-                [group.get(name, torch.full((n, *like.shape[1:]), missing(like))) for group, n in zip(groups, rows, strict=True)]
+                [
+                    group.get(name, torch.full((n, *like.shape[1:]), missing(like)))
+                    for group, n in zip(groups, rows, strict=True)
+                ]
             )
             for name, like in full.items()
         }
 
-    # Everything enumerated.
+    # What the model says, and what the oracle does.
+
+    def estimates(self, groups: Sequence[Mapping[str, Tensor]], samples: int) -> dict[str, np.ndarray]:
+        """By kind, the numbers of every row of all groups: as one block, and as a block for each group."""
+        knobs, table = self.model.knobs(self.oracle.objective["alpha"], self.oracle.objective["beta"]), self.mixed(groups)
+        bound = self.model([self.model.block(table, samples, self.generator)], knobs).bound
+        apart = self.model([self.model.block(group, samples, self.generator) for group in groups], knobs).bound
+        evidence = self.model.log_evidence(table, samples, self.generator)
+        made = {"value": bound, "value in blocks": apart, "log p": evidence.value, **self.slopes(bound)}
+        return {kind: value.detach().numpy() for kind, value in made.items()}
+
+    def slopes(self, bound: Tensor) -> dict[str, Tensor]:
+        """The derivative of every row's bound along each direction, by the backward pass of the backward pass."""
+        names, weights = zip(*self.model.named_parameters(), strict=True)
+        each = torch.ones_like(bound, requires_grad=True)
+        gradients = torch.autograd.grad((each * bound).sum(), weights, create_graph=True, allow_unused=True)
+        found = {}
+        for side, direction in self.directions.items():
+            parts = [
+                (g * direction[n]).sum() for n, g in zip(names, gradients, strict=True) if n in direction and g is not None
+            ]
+            found[f"gradient of {side}"] = torch.autograd.grad(sum(parts), each, retain_graph=True)[0]
+        return found
+
+    def truth(self, rows: int, samples: int) -> dict[str, np.ndarray]:
+        """By kind, the expectation for so many rows of every group."""
+        found = defaultdict[str, list[float]](list)
+        weights = {name: value.numpy() for name, value in self.model.state_dict().items()}
+        for known, group in self.data.items():
+            columns, nodes = {name: value.numpy() for name, value in group.items()}, self.oracle.nodes(known, samples)
+            for side, direction in self.directions.items():
+                step = moved(weights, {name: value.numpy() for name, value in direction.items()})
+                worlds = self.oracle.worlds(step, columns, nodes)
+                values = [self.oracle.expected(worlds, row, samples, "bound") for row in range(rows)]
+                found[f"gradient of {side}"] += map(slope, values)
+            found["value"] += [value.real for value in values]
+            found["log p"] += [self.oracle.expected(worlds, row, samples, "log_evidence").real for row in range(rows)]
+        return {kind: np.array(values) for kind, values in found.items()} | {"value in blocks": np.array(found["value"])}
 
     def exact(self) -> list[Check]:
-        """One block for all rows, and a block for every pattern, against the oracle: nothing is left to chance."""
-        groups, knobs = list(self.data.values()), self.model.knobs(self.oracle.objective["alpha"], self.oracle.objective["beta"])
-        bound = self.model([self.model.block(self.mixed(groups), 1, self.generator)], knobs).bound
-        apart = self.model([self.model.block(group, 1, self.generator) for group in groups], knobs).bound
-        evidence = self.model.log_evidence(self.mixed(groups), 1, self.generator)
-        made = {"value": bound, "value in blocks": apart, "log p": evidence.value}
-        made |= {f"gradient of {side}": value for side, value in self.slopes(bound).items()}
-        truth = self.truth(1, rows=2)
+        """How far what leaves nothing to chance is off, relative to numbers above 1."""
+        made, truth = self.estimates(list(self.data.values()), samples=1), self.truth(rows=2, samples=1)
+        off = {kind: np.abs(value - truth[kind]) / np.maximum(1, np.abs(truth[kind])) for kind, value in made.items()}
         return [
             Check(f"exact {kind}", known, float(worst))
-            for kind, value in made.items()
-            for known, worst in zip(self.data, relative(value.detach().numpy(), truth[kind]).reshape(-1, 2).max(1), strict=True)
+            for kind, value in off.items()
+            for known, worst in zip(self.data, value.reshape(-1, 2).max(1), strict=True)
         ]
-
-    # Something drawn.
 
     @cached_property
     def samples(self) -> int:
-        """As many samples as the spec says, or as the oracle has room for, 0 if it has none."""
-        wanted = range(self.oracle.objective["samples"], 0, -1)
+        """As many samples as the spec says, or as the oracle has room for; 0 where that is less than what the model takes."""
+        least = 2 if any(self.oracle.gradient(name) == "score_function" for name in self.oracle.inferred) else 1
+        wanted = range(self.oracle.objective["samples"], least - 1, -1)
         return next((s for s in wanted if all(self.oracle.nodes(known, s) for known in self.data)), 0)
 
-    def sampled(self, replicates: int, rounds: int) -> list[Check]:
-        """The means over replicates of one row a pattern, in standard errors off the expectation."""
+    def sampled(self, replicates: int, rounds: int = 1) -> list[Check]:
+        """How many standard errors the mean over replicates of one row a pattern is off the expectation."""
         if not self.samples:
             return []
         groups = [{name: value[:1].repeat_interleave(replicates, 0) for name, value in g.items()} for g in self.data.values()]
-        total, square, truth = defaultdict[str, np.ndarray](float), defaultdict[str, np.ndarray](float), self.truth(self.samples, 1)
+        truth, moments = self.truth(1, self.samples), defaultdict[str, list[np.ndarray]](list)
         for _ in range(rounds):
-            for kind, value in self.estimates(groups).items():
-                off = value.reshape(len(groups), -1).detach().numpy() - truth[kind][:, None]
-                total[kind], square[kind] = total[kind] + off.mean(1), square[kind] + (off**2).mean(1)
+            for kind, value in self.estimates(groups, self.samples).items():
+                off = value.reshape(len(groups), replicates) - truth[kind][:, None]
+                moments[kind].append(np.stack([off.mean(1), (off**2).mean(1)]))
         checks = []
-        for kind, sums in total.items():
-            mean, second = sums / rounds, square[kind] / rounds
-            error = np.sqrt((second - mean**2).clip(0) / (rounds * replicates))
-            least = 1e-10 * np.maximum(1, np.abs(truth[kind]))
-            checks += [Check(f"mean {kind}", k, float(e)) for k, e in zip(self.data, np.abs(mean) / np.maximum(error, least), strict=True)]
+        for kind, found in moments.items():
+            mean, square = np.mean(found, 0)
+            error = np.sqrt((square - mean**2).clip(0) / (rounds * replicates))
+            least = ROUNDING / ERRORS * np.maximum(1, np.abs(truth[kind]))
+            worst = np.abs(mean) / np.maximum(error, least)
+            checks += [Check(f"mean {kind}", known, float(off)) for known, off in zip(self.data, worst, strict=True)]
         return checks
 
-    def estimates(self, groups: Sequence[Mapping[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-        ...
+
+def missing(like: Tensor) -> float:
+    """What stands in a table for what is missing."""
+    return torch.nan if like.is_floating_point() else -1
+
+
+def report(checks: Sequence[Check]) -> Iterator[str]:
+    """A line for every kind of check."""
+    kinds = defaultdict[str, list[Check]](list)
+    for check in checks:
+        kinds[check.kind].append(check)
+    yield f"{'check':<24}{'number':>8}{'worst':>12}{'allowed':>10}{'looked at again':>18}"
+    for kind, found in sorted(kinds.items()):
+        worst, again = max(check.error for check in found), sum(check.again for check in found)
+        yield f"{kind:<24}{len(found):>8}{worst:>12.2g}{found[0].allowed:>10.2g}{again:>18}"
+
+
+def main() -> None:
+    """Prove a number of specs, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--specs", type=int, default=100, help="how many specs")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the first; the others follow")
+    parser.add_argument("--replicates", type=int, default=REPLICATES, help="rows over which a mean is taken")
+    options = parser.parse_args()
+    torch.set_default_dtype(torch.float64)
+    refusals, checks, begin = Counter[str](), list[Check](), time.process_time()
+    failed = alone = 0
+    for seed in range(options.seed, options.seed + options.specs):
+        text = random_spec(seed, refusals)
+        made = prove(text, seed, options.replicates)
+        checks += made
+        alone += not made
+        if wrong := [check for check in made if not check.passed]:
+            failed += 1
+            print(f"seed {seed}:", *wrong, text, sep="\n")
+    print(f"{options.specs} specs, {failed} of them wrong, {alone} beyond the oracle; {time.process_time() - begin:.0f} s")
+    print("refused, and drawn again:", ", ".join(f"{code} {count}" for code, count in sorted(refusals.items())) or "-")
+    print(*report(checks), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

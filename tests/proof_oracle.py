@@ -38,12 +38,14 @@ class Family:
     """The parameters in the order of a network's heads, and the log-probability of every element.
 
     A parameter named in `positive` goes through a softplus; one in `learned` belongs to no network unless the text says so.
+    `standard` are the parameters of the prior of what is left out of p.
     """
 
     parameters: tuple[str, ...]
     log_prob: Callable[..., Array]
     positive: tuple[str, ...] = ()
     learned: tuple[str, ...] = ()
+    standard: tuple[float, ...] = (0.0, 1.0)
 
 
 def softplus(x: Array) -> Array:
@@ -109,14 +111,13 @@ FAMILIES = {
     "normal": Family(("loc", "scale"), normal, positive=("scale",)),
     "logistic": Family(("loc", "scale"), logistic, positive=("scale",)),
     "laplace": Family(("loc", "scale"), laplace, positive=("scale",)),
-    "bernoulli": Family(("logits",), bernoulli),
-    "categorical": Family(("logits",), categorical),
-    "ordinal": Family(("loc", "logits"), ordinal, learned=("logits",)),
-    "binomial": Family(("logits",), binomial),
-    "poisson": Family(("rate",), poisson, positive=("rate",)),
-    "discretised_logistic": Family(("loc", "scale"), discretised_logistic, positive=("scale",)),
+    "bernoulli": Family(("logits",), bernoulli, standard=(0.0,)),
+    "categorical": Family(("logits",), categorical, standard=(0.0,)),
+    "ordinal": Family(("loc", "logits"), ordinal, learned=("logits",), standard=(0.0, 0.0)),
+    "binomial": Family(("logits",), binomial, standard=(0.0,)),
+    "poisson": Family(("rate",), poisson, positive=("rate",), standard=(1.0,)),
+    "discretised_logistic": Family(("loc", "scale"), discretised_logistic, positive=("scale",), standard=(0.5, 0.2)),
 }
-STANDARD = {"loc": 0.0, "scale": 1.0, "logits": 0.0}
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.where(x.real > 0, x, 0),
     "tanh": np.tanh,
@@ -248,7 +249,7 @@ class Oracle:
         values = {name: self.variables[name].encode(column)[None] for name, column in data.items()}
         known = [name for name in self.inferred if name in values]
         sizes = self.sizes(known, nodes)
-        digits = np.array(list(product(*map(range, sizes.values())))).reshape(prod(sizes.values()), len(sizes))
+        digits = np.array(list(product(*map(range, sizes.values()))), int)
         place = dict(zip(sizes, digits.T, strict=True))
         values |= {name: self.variables[name].values[place[name]][:, None] for name in sizes if not self.is_normal(name)}
         points, masses = np.polynomial.hermite_e.hermegauss(nodes)
@@ -297,7 +298,7 @@ class Oracle:
         """The mean of an estimate of one row over every way to draw its samples."""
         enumerated, units = self.enumerated(worlds.sizes), self.units(worlds.sizes)
         flat = [(name, cell) for name, cells in units.items() for cell in cells]
-        draws = np.array(list(product(*(range(worlds.sizes[name]) for name, _ in flat)))).reshape(-1, len(flat))
+        draws = np.array(list(product(*(range(worlds.sizes[name]) for name, _ in flat))), int)
         cells = cells_of({name: worlds.sizes[name] for name in enumerated})
         world = np.stack([self.world(worlds, cell, flat, draws) for cell in cells], -1)  # [draw, cell]
         log_mass = np.zeros(len(draws))
@@ -382,8 +383,8 @@ class Side:
         sizes = [variable.size_of(row) for row in heads]
         parts = np.split(self.features(name, heads=True), np.cumsum(sizes)[:-1], -1) if heads else []
         raw, found = dict(zip(heads, parts, strict=True)), []
-        for row in family.parameters:
-            spelling, number = given.get(row, (row, STANDARD.get(row)))
+        for row, standard in zip(family.parameters, family.standard, strict=True):
+            spelling, number = given.get(row, (row, standard))
             kind = self.kind(name, row, given)
             if kind == "number":
                 found.append(np.array(log(number / (1 - number)) if spelling == "probs" else float(number))[None])

@@ -1,9 +1,9 @@
-"""How q draws each variable: the rule where the spec does not say, and where a divergence has its closed form.
+"""How q draws each variable: the rule where the spec does not say, what cannot work, and which divergences are closed.
 
 The rule: a draw is reparameterised where its family can be. A finite variable is enumerated as long as the joint number of
 cells stays within `max_cells`: labels first, then latents, small ones first; under an importance bound only where no draw
-stands above it, and then in q's order (method 1.7f). What is not enumerated is concrete where its family has a relaxation, and
-else has the score-function gradient.
+stands above it, since its sum stands outside the logarithm, and then in q's order. What is not enumerated is concrete where its
+family has a relaxation, and else has the score-function gradient.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import Gradient
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side
-from graphvae.compiler.spec import Objective
+from graphvae.compiler.spec import Conditional, Objective
 
 POWER = 64  # draws of one variable that are counted: more are beyond any bound
 TEMPERATURE = 0.66  # as in the authors' library
@@ -91,9 +92,10 @@ def _shown(node: ConditionalNode, cells: int) -> str:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Whether KL(q || p) of a draw has its closed form in the objective (method 1.7e).
+    """Whether log q - log p of a draw may be replaced by its mean, KL(q || p), in the objective.
 
-    Where one of `labels` is known in a row, it is sampled there all the same. `why` is the reason where it always is.
+    It may where nothing that depends on the draw weighs it: where one of `labels` is known in a row, the draw has a weight, and
+    it is sampled there all the same. `why` is the reason where it always is.
     """
 
     closed: bool
@@ -131,3 +133,65 @@ def random_parents(side: Side, name: str) -> list[str]:
         deeper = node is not None and node.family is None
         found |= dict.fromkeys(random_parents(side, parent) if deeper else [parent])
     return list(found)
+
+
+def check_draws(graph: ModelGraph) -> None:
+    """Every draw of q can pass its gradient on, under this bound and with so many samples."""
+    objective = graph.spec.objective
+    _check_cells(graph)
+    for name, node in graph.q.conditionals.items():
+        conditional = node.conditional
+        place = conditional.span("gradient") or node.span
+        _check_dropout(objective.bound, conditional)
+        if node.family is None:
+            continue
+        if conditional.temperature is not None and conditional.gradient not in RELAXED:
+            message = f"'{name}' is drawn by '{conditional.gradient}', which has no temperature"
+            raise SpecError.of("GV110", message, conditional.key("temperature"), f"it belongs to {' and '.join(RELAXED)}")
+        if conditional.gradient == "score_function" and objective.samples == 1:
+            message = f"the score-function gradient of '{name}' compares samples with each other, and samples is 1"
+            raise SpecError.of("GV110", message, objective.span("samples"), "write samples: 8, or leave the key out")
+        if conditional.gradient == "straight_through":
+            _check_straight_through(graph, name, place)
+        if objective.bound != "self_normalised":
+            _check_importance(graph, name, node, place)
+
+
+def _check_straight_through(graph: ModelGraph, name: str, place: Span | None) -> None:
+    found = divergence(graph, name)
+    why = found.why or (f"the label {found.labels[0]} stands behind it" if found.labels else "")
+    if why:
+        message = f"'{name}' cannot be drawn straight through: that needs its KL divergence in closed form, and {why}"
+        raise SpecError.of("GV110", message, place, "write gradient: enumerate, concrete or score_function")
+
+
+def _check_importance(graph: ModelGraph, name: str, node: ConditionalNode, place: Span | None) -> None:
+    bound = graph.spec.objective.bound
+    above = graph.draws_before(name)
+    if node.conditional.gradient == "enumerate" and above:
+        message = f"'{name}' cannot be enumerated below the draw of {above[0]} under the bound {bound}"
+        hint = "the sum over its values stands outside the logarithm of the mean: give it another gradient"
+        raise SpecError.of("GV110", message, place, hint)
+    if bound == "importance_dreg" and node.conditional.gradient not in ("reparameterised", "enumerate"):
+        message = f"'{name}' is drawn by '{node.conditional.gradient}', and {bound} needs every draw reparameterised"
+        raise SpecError.of("GV110", message, place, "write bound: importance, or enumerate it")
+
+
+def _check_dropout(bound: str, conditional: Conditional) -> None:
+    network = conditional.network
+    if bound == "importance_dreg" and network and network.dropout:
+        message = f"{bound} passes through q twice, and dropout would make two different networks of it"
+        raise SpecError.of("GV110", message, network.key("dropout"), "leave dropout out of q, or write bound: importance")
+
+
+def _check_cells(graph: ModelGraph) -> None:
+    limit = graph.spec.objective.max_cells
+    enumerated = {n: node for n, node in graph.q.conditionals.items() if node.conditional.gradient == "enumerate"}
+    counts = {name: count(node) for name, node in enumerated.items()}
+    if prod(counts.values()) > limit:
+        cells = {name: node.cells for name, node in enumerated.items()}
+        factors = (f"{base}{f'^{power}' * (power > 1)} ({name})" for name, (base, power) in cells.items())
+        message = f"enumerating needs {' x '.join(factors)} cells, and max_cells is {limit}"
+        largest = max(counts, key=lambda name: counts[name])
+        hint = "leave a gradient to the rule, which enumerates what fits, or raise objective.max_cells if you mean it"
+        raise SpecError.of("GV112", message, graph.variables[largest].span, hint)

@@ -13,7 +13,7 @@ from math import prod
 from graphvae.compiler import structure
 from graphvae.compiler.dag import topological_order
 from graphvae.compiler.families import FAMILIES, Family
-from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, choose
+from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, check_draws, choose
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, Network, ParameterValue, Spec, Variable
 
@@ -31,7 +31,7 @@ def resolve(spec: Spec) -> ModelGraph:
     graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
-    structure.check_draws(graph)
+    check_draws(graph)
     objective = graph.spec.objective.model_copy(update={"samples": graph.spec.objective.samples or _samples(graph)})
     return ModelGraph(graph.spec.model_copy(update={"objective": objective}), variables, p, q)
 

@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from math import prod
 
 from graphvae.compiler.dag import Parents, find_cycle
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.families import FAMILIES, INFINITY, Family
-from graphvae.compiler.gradients import RELAXED, count, divergence
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, SideName, VariableNode
+from graphvae.compiler.graph import ModelGraph, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, LabelDraw, Schedule, Spec, Variable
 
 _NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
@@ -296,7 +294,7 @@ def check_acyclic(side: SideName, parents: Parents, spec: Spec) -> None:
 
 
 def check_coverage(graph: ModelGraph, spec: Spec) -> None:
-    """Q covers what it must infer, p scores what is observed, and enumeration stays within its bound."""
+    """Q covers what it must infer, p scores what is observed, and something is learned."""
     for name, node in graph.variables.items():
         if node.role == "observed" and name not in graph.p.conditionals:
             hint = _stray(graph, "p", name) or f"write what it depends on, as in p: {{{name}: [PARENTS]}}"
@@ -309,7 +307,6 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
             hint = f"write what it is inferred from, as in q: {{{name}: [PARENTS]}}; deriving it from p is not built yet"
             raise SpecError.of("GV107", message, node.span, _stray(graph, "q", name) or hint)
     _check_learned(graph)
-    _check_cells(graph)
 
 
 def _check_learned(graph: ModelGraph) -> None:
@@ -325,63 +322,6 @@ def _stray(graph: ModelGraph, side: SideName, name: str) -> str:
     written = graph.p if side == "p" else graph.q
     other = closest(name, (other for other in written.conditionals if other not in graph.spec.variables))
     return f"'{other}' stands in {side}: did you mean '{name}'?" if other else ""
-
-
-def _check_cells(graph: ModelGraph) -> None:
-    limit = graph.spec.objective.max_cells
-    enumerated = {n: node for n, node in graph.q.conditionals.items() if node.conditional.gradient == "enumerate"}
-    counts = {name: count(node) for name, node in enumerated.items()}
-    if prod(counts.values()) > limit:
-        cells = {name: node.cells for name, node in enumerated.items()}
-        factors = (f"{base}{f'^{power}' * (power > 1)} ({name})" for name, (base, power) in cells.items())
-        message = f"enumerating needs {' x '.join(factors)} cells, and max_cells is {limit}"
-        largest = max(counts, key=lambda name: counts[name])
-        hint = "leave a gradient to the rule, which enumerates what fits, or raise objective.max_cells if you mean it"
-        raise SpecError.of("GV112", message, graph.variables[largest].span, hint)
-
-
-def check_draws(graph: ModelGraph) -> None:
-    """Every draw of q can pass its gradient on, under this bound and with so many samples (method 1.7d to 1.7f)."""
-    objective = graph.spec.objective
-    for name, node in graph.q.conditionals.items():
-        conditional = node.conditional
-        place = conditional.span("gradient") or node.span
-        if node.family is None:
-            continue
-        if conditional.temperature is not None and conditional.gradient not in RELAXED:
-            message = f"'{name}' is drawn by '{conditional.gradient}', which has no temperature"
-            raise SpecError.of("GV110", message, conditional.key("temperature"), f"it belongs to {' and '.join(RELAXED)}")
-        if conditional.gradient == "score_function" and objective.samples == 1:
-            message = f"the score-function gradient of '{name}' compares samples with each other, and samples is 1"
-            raise SpecError.of("GV110", message, objective.span("samples"), "write samples: 8, or leave the key out")
-        if conditional.gradient == "straight_through":
-            _check_straight_through(graph, name, place)
-        if objective.bound != "self_normalised":
-            _check_importance(graph, name, node, place)
-
-
-def _check_straight_through(graph: ModelGraph, name: str, place: Span | None) -> None:
-    found = divergence(graph, name)
-    why = found.why or (f"the label {found.labels[0]} stands behind it" if found.labels else "")
-    if why:
-        message = f"'{name}' cannot be drawn straight through: that needs its KL divergence in closed form, and {why}"
-        raise SpecError.of("GV110", message, place, "write gradient: enumerate, concrete or score_function")
-
-
-def _check_importance(graph: ModelGraph, name: str, node: ConditionalNode, place: Span | None) -> None:
-    bound = graph.spec.objective.bound
-    above = graph.draws_before(name)
-    if node.conditional.gradient == "enumerate" and above:
-        message = f"'{name}' cannot be enumerated below the draw of {above[0]} under the bound {bound}"
-        hint = "the sum over its values stands outside the logarithm of the mean: give it another gradient"
-        raise SpecError.of("GV110", message, place, hint)
-    if bound == "importance_dreg" and node.conditional.gradient not in ("reparameterised", "enumerate"):
-        message = f"'{name}' is drawn by '{node.conditional.gradient}', and {bound} needs every draw reparameterised"
-        raise SpecError.of("GV110", message, place, "write bound: importance, or enumerate it")
-    network = node.conditional.network
-    if bound == "importance_dreg" and network and network.dropout:
-        message = f"{bound} passes through q twice, and dropout would make two different networks of it"
-        raise SpecError.of("GV110", message, network.key("dropout"), "leave dropout out of q, or write bound: importance")
 
 
 def check_declarations(graph: ModelGraph) -> None:

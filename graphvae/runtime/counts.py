@@ -28,7 +28,7 @@ class Ordinal(Categorical):
     where the first quotient is absent for the last category and the second one for the first.
     """
 
-    parameters = ("loc", "logits")  # type: ignore[assignment]
+    parameters = ("loc", "logits")
 
     def __init__(self, loc: Tensor, logits: Tensor, event: int = 1) -> None:
         log_baseline, loc = logits.log_softmax(-1), loc.unsqueeze(-1)

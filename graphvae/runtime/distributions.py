@@ -246,7 +246,7 @@ class ContinuousBernoulli(Distribution):
 class Categorical(Relaxable):
     """One of several categories: an integer in data, a one-hot vector inside the model, its last dimension the categories."""
 
-    parameters = ("logits",)
+    parameters: ClassVar[tuple[str, ...]] = ("logits",)
     support = "categories"
     joint = 1
 

@@ -255,7 +255,7 @@ class Draws:
         if evidence is None:
             return self._keep(name, Draw(value, distribution, known=False, enumerated=True))
         assert evidence.known is not None
-        agrees = value == evidence.value
+        agrees = (value - evidence.value).abs() < 1e-5  # data in single precision is not quite a level of a double one
         agrees = agrees.flatten(-distribution.event).all(-1) if distribution.event else agrees
         return self._keep(name, Draw(value, distribution, evidence.known, enumerated=True, kept=~evidence.known | agrees))
 
