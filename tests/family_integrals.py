@@ -42,9 +42,10 @@ def lattice(case: Case, parameters: Sequence[Tensor], kinks: Sequence[float] = (
     if case.discrete:
         values = case.build(parameters).cells() if case.finite else torch.arange(float(case.cutoff))
         return values, torch.ones(len(values))
+    mean = case.build(parameters).mean.detach()
     if not case.joint:
-        return rule(case.edges(*parameters) if case.edges else edges(case, case.build(parameters).mean, *kinks))
-    axes = [rule(edges(case, mean)) for mean in case.build(parameters).mean]
+        return rule(case.edges(*parameters) if case.edges else edges(case, mean, *kinks))
+    axes = [rule(edges(case, middle)) for middle in mean]
     if case.family.support == "simplex":
         return torch.stack([axes[0][0], 1 - axes[0][0]], 1), axes[0][1]
     values, weights = (torch.cartesian_prod(*(axis[part] for axis in axes)) for part in (0, 1))

@@ -17,6 +17,7 @@ from graphvae.compiler.pipeline import compile_text
 Block = dict[str, Any]
 
 WORLDS = 36  # of the finite variables together
+LABELS = 3
 FINITE: list[tuple[Block, int]] = [
     ({"distribution": "categorical", "categories": 2}, 2),
     ({"distribution": "categorical", "categories": 3}, 3),
@@ -24,7 +25,7 @@ FINITE: list[tuple[Block, int]] = [
     ({"distribution": "bernoulli", "size": 2}, 4),
     ({"distribution": "ordinal", "categories": 3}, 3),
     ({"distribution": "binomial", "total_count": 2}, 3),
-    ({"distribution": "discretised_logistic", "levels": 2}, 2),
+    ({"distribution": "discretised_logistic", "levels": 3}, 3),
 ]
 OBSERVED: list[Block] = [
     {"distribution": "normal"},
@@ -37,7 +38,8 @@ OBSERVED: list[Block] = [
     {"distribution": "poisson"},
 ]
 GIVEN: list[Block] = [{"distribution": "normal"}, {"distribution": "categorical", "categories": 2}]
-SMOOTH, EDGED = ("tanh", "softplus", "silu"), ("relu", "elu")  # a quadrature takes the smooth ones alone
+ACTIVATIONS = ("tanh", "softplus", "silu", "relu", "elu")
+SCALED = ("normal", "laplace", "logistic", "discretised_logistic")
 TRUNKS = {"p": "u", "q": "t"}
 
 
@@ -63,8 +65,10 @@ class Author:
     variables: dict[str, Block] = field(default_factory=dict)
     number: str = ""
     """The one variable, if any, that q draws as a number."""
+    bound: str = "self_normalised"
 
     def text(self) -> str:
+        self.bound = self.random.choice(["self_normalised"] * 3 + ["importance", "importance_dreg"])
         self.declare()
         parts = {"variables": self.variables, "p": self.p(), "q": self.q()}
         lines = ["model: random"]
@@ -96,21 +100,26 @@ class Author:
             if name == self.number:
                 block, count = {"distribution": self.random.choice(["normal", "normal", "logistic"])}, 1
             counts.append(count)
-            self.variables[name] = dict(block) | ({"role": "supervised"} if self.chance(0.45) else {})
+            label = self.chance(0.45) and len(self.named("supervised")) < LABELS
+            self.variables[name] = dict(block) | ({"role": "supervised"} if label else {})
         for name in ["x", "y"][: self.random.randint(1, 2)]:
             mask = {"missing": "mask"} if self.chance(0.3) else {}
-            self.variables[name] = self.random.choice(OBSERVED) | {"role": "observed"} | mask
+            fitting = [block for block in OBSERVED if not self.number or block["distribution"] != "laplace"]  # it has an edge
+            self.variables[name] = self.random.choice(fitting) | {"role": "observed"} | mask
         if self.chance(0.3):
             self.variables["g"] = self.random.choice(GIVEN) | {"role": "given"}
 
-    def network(self) -> Block:
-        hidden = self.random.choice([[], [3], [3], [2, 2]])
-        activations = SMOOTH if self.number else SMOOTH + EDGED
-        return {"hidden": hidden} | ({"activation": self.random.choice(activations)} if hidden else {})
+    def network(self, linear: bool = True) -> Block:
+        """A network, and above a number one that is smooth and bounded, for the sake of the quadrature."""
+        hidden = self.random.choice([[], [3], [3], [2, 2]] if linear else [[3], [2, 2]])
+        return {"hidden": hidden} | ({"activation": self.activation()} if hidden else {})
+
+    def activation(self) -> str:
+        return "tanh" if self.number else self.random.choice(ACTIVATIONS)
 
     def trunk(self, parents: list[str]) -> Block:
         if self.chance(0.5):
-            return {"parents": parents, "network": {"hidden": [3], "activation": self.random.choice(SMOOTH)}}
+            return {"parents": parents, "network": {"hidden": [3], "activation": self.activation()}}
         return {"parents": parents, "network": {"hidden": []}, "size": 2}
 
     def ordered(self, side: str, random_variables: list[str]) -> list[str]:
@@ -167,29 +176,29 @@ class Author:
         if name == self.number:
             return {"gradient": "score_function"} if self.chance(0.4) else {}
         chosen = self.random.choice(["enumerate", "score_function"]) if how == "either" else how
-        return {} if chosen == "enumerate" and self.chance(0.2) else {"gradient": chosen}
+        by_rule = chosen == "enumerate" and self.bound == "self_normalised" and self.chance(0.3)
+        return {} if by_rule else {"gradient": chosen}
 
     def conditional(self, name: str, parents: list[str], family: str) -> Block:
-        made: Block = {"parents": parents, "network": self.network()} if parents else {}
-        if family in ("normal", "laplace", "logistic") and self.chance(0.4):
+        made: Block = {}
+        if family in SCALED and self.chance(0.4):
             made["parameters"] = {"scale": self.random.choice(["learned", 0.7])}
         if family == "ordinal" and parents and self.chance(0.3):
             made["parameters"] = {"logits": "head"}
         if family == "bernoulli" and not parents and self.chance(0.3):
             made["parameters"] = {"probs": 0.3}
-        return made
+        unbounded = self.number and family in SCALED and not made
+        return ({"parents": parents, "network": self.network(linear=not unbounded)} if parents else {}) | made
 
     def objective(self) -> Block:
-        bounds = ["self_normalised"] * 3 + ["importance"] + ["importance_dreg"]
-        made: Block = {
-            "bound": self.random.choice(bounds),
+        return {
+            "bound": self.bound,
             "samples": self.random.randint(1, 3),
             "kl": self.random.choice(["sampled", "closed"]),
             "label_term": self.random.choice(["log_mean", "mean_log"]),
             "alpha": self.weights("supervised", 0.5),
             "beta": self.weights("latent", 1.0),
         }
-        return made
 
     def weights(self, role: str, usual: float) -> float | dict[str, float]:
         """One number, or numbers by variable."""

@@ -136,7 +136,9 @@ def test_it_agrees_with_its_reference(case: Case) -> None:
     value, reference = value_of(case, distribution, (3, 200, *element(case))), case.reference(*parameters)
     torch.testing.assert_close(distribution.log_prob(value), reference.log_prob(value), rtol=1e-10, atol=1e-10)
     for parameters in settings(case):
-        mean, reference = case.build(parameters).mean, case.reference(*parameters)
+        distribution, reference = case.build(parameters), case.reference(*parameters)
+        value, mean = value_of(case, distribution, (50, *element(case))), distribution.mean
+        torch.testing.assert_close(distribution.log_prob(value), reference.log_prob(value), rtol=1e-10, atol=1e-10)
         if reference.mean.isfinite().all():
             torch.testing.assert_close(mean, reference.mean, rtol=1e-10, atol=1e-10)
         else:
@@ -204,10 +206,12 @@ def test_gradients_reach_every_parameter(case: Case) -> None:
 @each(lambda case: not case.discrete and not case.joint and not case.row.implicit)
 @double
 def test_draws_have_the_gradient_of_the_inverse_distribution_function(case: Case) -> None:
-    """d value / d parameter at fixed noise is -(dF / d parameter) / density, with the reference's F."""
+    """d value / d parameter at fixed noise is -(dF / d parameter) / density, with the reference's F, whose value is uniform noise."""
     for parameters in settings(case):
-        repeated = tracked(parameters, (20,))
-        value = case.build(repeated).sample(noise_of(case, (20,)))
+        repeated, noise = tracked(parameters, (20,)), noise_of(case, (20,))
+        value = case.build(repeated).sample(noise)
+        if not (noise < 0).any():
+            torch.testing.assert_close(case.reference(*parameters).cdf(value.detach()), noise, rtol=0, atol=1e-9)
         found = torch.autograd.grad(value.sum(), repeated)
         check_implicit(case, parameters, value.detach(), found, atol=1e-6)
 
@@ -266,11 +270,13 @@ def test_moments_of_draws(case: Case) -> None:
 
 @every
 @double
-def test_draws_follow_the_distribution(case: Case) -> None:
+@precisions
+def test_draws_follow_the_distribution(case: Case, dtype: torch.dtype) -> None:
     """A chi-squared test of values, or of numbers between quantiles of the reference: of a vector, its first number."""
     count = 40_000
     for parameters in settings(case):
-        draws = value_of(case, case.build(parameters), (count, *element(case)))
+        distribution = case.build([parameter.to(dtype) for parameter in parameters])
+        draws = distribution.sample(noise_of(case, (count, *element(case)), dtype=dtype)).double()
         if case.discrete:
             values, _ = lattice(case, parameters)
             expected = count * case.reference(*parameters).log_prob(values).exp()

@@ -362,7 +362,7 @@ class Uniform(Distribution):
 
     def log_density(self, value: Tensor) -> Tensor:
         inside = (value >= self.low) & (value <= self.low + self.width)
-        return torch.where(inside, -self.width.log(), -torch.inf)
+        return torch.where(inside, -self.width.log().to(value.dtype), -torch.inf)
 
     def sample(self, noise: Tensor) -> Tensor:
         return self.low + self.width * noise

@@ -156,7 +156,8 @@ class NegativeBinomial(Counts):
         self.total_count, self.logits, self.event = as_parameter(total_count), logits_of(logits, probs), event
 
     def log_density(self, value: Tensor) -> Tensor:
-        return log_binomial(value, self.total_count, self.logits) - torch.log1p(value / self.total_count)
+        total_count = self.total_count.to(value.dtype)
+        return log_binomial(value, total_count, self.logits) - torch.log1p(value / total_count)
 
     @torch.no_grad()
     def sample(self, noise: Tensor) -> Tensor:

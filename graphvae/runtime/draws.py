@@ -166,7 +166,7 @@ class Draw:
 
     def _divergence(self, prior: Distribution, sampled: Tensor, closed: Tensor | bool) -> Tensor:
         """The closed form in the rows that may have it and do not know the value; elsewhere what was sampled."""
-        elements = self.distribution.kl(prior)
+        elements = self.distribution.kl(prior).to(self.value.dtype)  # of numbers alone it comes in double precision
         shape = self.event[: len(self.event) - self.distribution.joint]
         kl = sum_event(elements.expand(torch.broadcast_shapes(elements.shape, shape)), len(shape))
         unknown = closed & ~self.known if isinstance(self.known, Tensor) else closed
@@ -263,7 +263,10 @@ class Draws:
         """The known value, a draw made from noise, or row by row the one or the other."""
         evidence = self.evidence.get(name)
         if evidence is not None and evidence.known is None:
-            return self._keep(name, Draw(evidence.value, distribution, known=True, cells=evidence.cells))
+            value = evidence.value
+            if evidence.cells is not None and name in self.noise:  # only where p generates
+                value = evidence.completed(distribution.sample(self.noise[name]))
+            return self._keep(name, Draw(value, distribution, known=True, cells=evidence.cells))
         made = draw(self.noise[name])
         if evidence is not None and evidence.known is not None:
             value = torch.where(trailing(evidence.known, distribution.event), evidence.value, made.value)

@@ -263,7 +263,12 @@ class Model(nn.Module):
     def block(self, data: Mapping[str, Tensor], samples: int, generator: torch.Generator | None) -> Block:
         """All rows of data as one block, with its noise."""
         rows = len(next(iter(data.values())))
-        return Block(self.evidence(data), self.noise(samples, rows, generator))
+        evidence = self.evidence(data)
+        for name, kind in self.variables.items():
+            if kind.masked and name not in data:
+                nothing = next(self.parameters()).new_full((rows, *kind.event), torch.nan)
+                evidence[name] = masked_evidence(nothing, kind)
+        return Block(evidence, self.noise(samples, rows, generator))
 
     def objective(
         self,
@@ -374,8 +379,7 @@ class Model(nn.Module):
             if mean and kind.role == "observed":
                 values[name] = draw.mean.expand(1, rows, *kind.event).squeeze(0)
             else:
-                value = kind.family.decode(draw.value)
-                values[name] = value if draw.known is True else value.squeeze(0)
+                values[name] = kind.family.decode(draw.value.reshape(rows, *kind.event))
         return values
 
 
