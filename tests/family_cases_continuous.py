@@ -161,7 +161,7 @@ CASES = [
         VonMises,
         between((-3.0, 3.0), (0.3, 4.3)),
         von_mises,
-        list(product([-4.0, 0.0, 1e3], [1e-6, *SIZES])),
+        list(product([-4.0, 0.0, math.pi, 1e3], [1e-6, *SIZES])),
         data=torch.tensor([[0.5, -3.0], [NAN, 1.0]]),
         inside=[-3.14, 0.0, 3.14, NAN],
         outside=[-3.15, 3.15, INFINITY],
