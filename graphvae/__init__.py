@@ -5,10 +5,11 @@
     train(path)            a run: trained weights and everything that led to them
     load(run)              the trained model of a run
     evaluate(run)          its errors, its evidence and its effective sample size
+    sweep(path, grid)      a run at every point of a grid and every seed, and the table of them all
     impute(run, data)      what is missing in a table, by its posterior mean and draws
     render(path, output)   p and q as a picture
 
-Importing graphvae loads no torch; asking for `compile`, `train`, `load`, `evaluate` or `impute` does.
+Importing graphvae loads no torch; asking for `compile`, `train`, `load`, `evaluate`, `sweep` or `impute` does.
 """
 
 from importlib import import_module
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from graphvae.lab.imputation import impute as impute
     from graphvae.lab.models import compile as compile
     from graphvae.lab.runs import load as load
+    from graphvae.lab.sweeps import sweep as sweep
     from graphvae.lab.training import train as train
 
 _HOMES = {
@@ -30,10 +32,11 @@ _HOMES = {
     "impute": "graphvae.lab.imputation",
     "load": "graphvae.lab.runs",
     "render": "graphvae.diagrams.render",
+    "sweep": "graphvae.lab.sweeps",
     "train": "graphvae.lab.training",
 }
 
-__all__ = ["check", "compile", "evaluate", "impute", "load", "render", "train"]
+__all__ = ["check", "compile", "evaluate", "impute", "load", "render", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graphvae.compiler.check import read_graph
-from graphvae.compiler.errors import FlagError, UserError
+from graphvae.compiler.errors import Diagnostic, FlagError, UserError
 from graphvae.compiler.lints import lint
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="A YAML description of a partially specified deep generative model becomes PyTorch that trains on few labels.",
+    epilog="Exit codes: 0 for success, with warnings or without; 1 for a fault of graphvae; 2 for a mistake in a spec, its "
+    "data, a run or a flag.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -38,14 +43,37 @@ class Stage(StrEnum):
     code = "code"
 
 
+class Format(StrEnum):
+    """How findings are printed."""
+
+    text = "text"
+    json = "json"
+
+
 @app.command()
-def check(spec: SpecPath, settings: Settings = []) -> None:
+def check(
+    spec: SpecPath,
+    form: Annotated[Format, typer.Option("--format", help="For a person, or for an editor.")] = Format.text,
+    settings: Settings = [],
+) -> None:
     """Say what is wrong with a spec, and what is probably wrong."""
+    if form is Format.json:
+        raise typer.Exit(_check_as_json(spec, settings))
     graph = read_graph(spec, settings)
     warnings = lint(graph)
     for warning in warnings:
         typer.echo(warning, err=True)
     typer.echo(f"{spec}: {graph.p.factorisation}, {graph.q.factorisation}: no errors, {len(warnings)} warning(s)")
+
+
+def _check_as_json(spec: Path, settings: list[str]) -> int:
+    """Print every finding as data; the exit code."""
+    try:
+        found: Sequence[Diagnostic] = lint(read_graph(spec, settings))
+    except UserError as error:
+        found = error.diagnostics
+    typer.echo(json.dumps({"diagnostics": [finding.record(str(spec)) for finding in found]}, indent=2))
+    return 2 if any(finding.severity == "error" for finding in found) else 0
 
 
 @app.command()
@@ -85,13 +113,17 @@ def compile_spec(
         from graphvae.compiler.standalone import standalone as inlined
 
         code = inlined(code)
-    if output is None:
-        typer.echo(code, nl=False)
-        return
-    try:
-        output.write_text(code, encoding="utf-8")
-    except OSError as error:
-        raise FlagError.of("GV501", f"cannot write {output}: {error.strerror}") from None
+    _write(code, output)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The JSON file; left out: the terminal.")] = None,
+) -> None:
+    """Write the language as a JSON Schema, with which an editor completes and explains the keys of a spec."""
+    from graphvae.compiler.schema import schema as described
+
+    _write(json.dumps(described(), indent=2) + "\n", output)
 
 
 @app.command()
@@ -143,6 +175,66 @@ def evaluate(
 
 
 @app.command()
+def sweep(
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="The spec's file.")] = None,
+    grid: Annotated[
+        list[str], typer.Option(metavar="KEY=V1,V2,...", help="Values of a key; every combination is a point.")
+    ] = [],
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Repeat every point with seeds 0 to N-1, each for the draws of labels, the initial weights, the order of rows "
+            "and the noise; left out: once, with the seeds of the spec.",
+        ),
+    ] = None,
+    search: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=LOW..HIGH[:log]", help="Let Optuna choose, by validation rows; or from KEY=V1,V2,..."),
+    ] = [],
+    trials: Annotated[int, typer.Option(min=1, help="Runs of a search.")] = 20,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with its share of the cores.")] = 1,
+    samples: Annotated[int, typer.Option(min=1, help="Samples a row, when runs are evaluated.")] = 50,
+    run: Annotated[Path | None, typer.Option(metavar="SWEEP", help="The folder; left out: runs/MODEL/sweep-NUMBER.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="SWEEP", help="Go on with a sweep instead.")] = None,
+    data: DataPath = None,
+    settings: Settings = [],
+) -> None:
+    """Train a spec at every point of a grid, over seeds, or where a search leads; the table has means and 95 % intervals."""
+    if (spec is None) == (resume is None) or (resume and (grid or seeds or search or run or settings)):
+        hint = "graphvae sweep SPEC --grid KEY=V1,V2 --seeds N [--jobs J], or graphvae sweep --resume SWEEP [--jobs J]"
+        raise FlagError.of("GV501", "a sweep begins with a spec or goes on with a sweep", hint=hint)
+    from graphvae.lab import sweeps
+
+    console = _console()
+    if spec is not None:
+        made = sweeps.sweep(
+            spec,
+            grid,
+            seeds,
+            search=search,
+            trials=trials,
+            jobs=jobs,
+            settings=settings,
+            data=data,
+            run=run,
+            samples=samples,
+            console=console,
+        )
+    else:
+        assert resume is not None
+        made = sweeps.resume(resume, jobs, data, console)
+    console.print(made.table().terminal())
+    if made.best:
+        typer.echo(f"best on validation rows: {made.best}")
+    typer.echo(f"written to {made.folder}: table.csv, table.md, table.tex, plot.pdf, plot.png")
+    for name, entry in made.failed.items():
+        typer.echo(f"failed: {name}\n{indent(entry.message, '  ')}", err=True)
+    if made.failed:
+        raise typer.Exit(2 if any(entry.mistake for entry in made.failed.values()) else 1)
+
+
+@app.command()
 def impute(
     run: RunPath,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="An .npz file with the columns that the spec names.")],
@@ -157,6 +249,17 @@ def impute(
     filled = fill(run, data, samples, draws, seed)
     filled.save(output)
     typer.echo(f"{output}: {', '.join(filled.means)}, each with .mean and .draws")
+
+
+def _write(text: str, output: Path | None) -> None:
+    """To the file, or to the terminal."""
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FlagError.of("GV501", f"cannot write {output}: {error.strerror}") from None
 
 
 def _console() -> Console:

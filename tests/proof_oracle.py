@@ -284,6 +284,13 @@ class Oracle:
         """How many nodes the sum over every way to draw so many samples has room for, 0 if not enough."""
         return next((nodes for nodes in NODES if self.ways(self.sizes(known, nodes), samples) <= LARGEST), 0)
 
+    @cached_property
+    def samples(self) -> int:
+        """As many samples as the text says, or as there is room for; 0 where that is less than what its gradients take."""
+        least = 2 if any(self.gradient(name) == "score_function" for name in self.inferred) else 1
+        wanted = range(self.objective["samples"], least - 1, -1)
+        return next((samples for samples in wanted if self.nodes([], samples)), 0)
+
     def units(self, sizes: Mapping[str, int]) -> dict[str, list[dict[str, int]]]:
         """The draws that make one sample: of each variable one, or one for each cell of the enumerated variables above it.
 
@@ -299,23 +306,27 @@ class Oracle:
         """Which of some variables are enumerated."""
         return [name for name in names if self.gradient(name) == "enumerate"]
 
-    def expected(self, worlds: Worlds, row: int, samples: int, quantity: Quantity) -> Array:
-        """The mean of an estimate of one row over every way to draw its samples."""
-        enumerated, units = self.enumerated(worlds.sizes), self.units(worlds.sizes)
-        flat = [(name, cell) for name, cells in units.items() for cell in cells]
+    def expected(self, worlds: Worlds, row: int, samples: int, quantity: Quantity, rarest: float = 0.0) -> Array:
+        """The mean of an estimate of one row over every way to draw its samples.
+
+        Left out are draws less probable, next to the most probable one, than `rarest`.
+        """
+        flat = [(name, cell) for name, cells in self.units(worlds.sizes).items() for cell in cells]
         draws = np.array(list(product(*(range(worlds.sizes[name]) for name, _ in flat))), int)
-        cells = cells_of({name: worlds.sizes[name] for name in enumerated})
+        cells = cells_of({name: worlds.sizes[name] for name in self.enumerated(worlds.sizes)})
         world = np.stack([self.world(worlds, cell, flat, draws) for cell in cells], -1)  # [draw, cell]
-        log_mass = np.zeros(len(draws))
+        log_mass, log_finite = np.zeros(len(draws)), np.zeros(len(draws))
         for name, own in flat:
             first = next(place for place, cell in enumerate(cells) if own.items() <= cell.items())
-            log_mass = log_mass + worlds.log_draw[name][world[:, first], row]
-        chosen = np.array(list(combinations_with_replacement(range(len(draws)), samples)))  # [way, sample]
+            part = worlds.log_draw[name][world[:, first], row]
+            log_mass, log_finite = log_mass + part, log_finite + (0 if self.is_normal(name) else part.real)
+        common = np.flatnonzero(np.exp(log_finite - np.max(log_finite)) >= rarest)
+        chosen = np.array(list(combinations_with_replacement(common, samples)))  # [way, sample]
         probability = orders(chosen) * np.exp(log_mass[chosen].sum(1))
         log_q, log_p = (
             {name: table[:, row][world][chosen] for name, table in tables.items()} for tables in (worlds.log_q, worlds.log_p)
         )
-        return (probability * self.estimate(quantity, worlds, log_q, log_p)).sum()
+        return (probability * self.estimate(quantity, worlds, log_q, log_p)).sum() / probability.sum()
 
     def world(
         self, worlds: Worlds, cell: Mapping[str, int], units: Sequence[tuple[str, Mapping[str, int]]], draws: Array

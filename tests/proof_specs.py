@@ -10,18 +10,22 @@ from random import Random
 from typing import Any
 
 import yaml
+from proof_oracle import Oracle
 
 from graphvae.compiler.errors import UserError
 from graphvae.compiler.pipeline import compile_text
 
 Block = dict[str, Any]
 
+TOO_LONG = "too long a sum"
 WORLDS = 36  # of the finite variables together
 LABELS = 3
 FINITE: list[tuple[Block, int]] = [
     ({"distribution": "categorical", "categories": 2}, 2),
     ({"distribution": "categorical", "categories": 3}, 3),
     ({"distribution": "bernoulli"}, 2),
+    ({"distribution": "binomial", "total_count": 1}, 2),
+    ({"distribution": "ordinal", "categories": 2}, 2),
     ({"distribution": "bernoulli", "size": 2}, 4),
     ({"distribution": "ordinal", "categories": 3}, 3),
     ({"distribution": "binomial", "total_count": 2}, 3),
@@ -44,17 +48,24 @@ TRUNKS = {"p": "u", "q": "t"}
 
 
 def random_spec(seed: int, refusals: Counter[str] | None = None) -> str:
-    """The text of a spec that compiles, the same for the same seed; `refusals` counts by code what had to be drawn again."""
-    random = Random(seed)
+    """The text of a spec that compiles and whose expectation is a short sum, the same for the same seed.
+
+    `refusals` counts by code what had to be drawn again, and under `TOO_LONG` what the oracle has no room for.
+    """
+    random, refusals = Random(seed), Counter() if refusals is None else refusals
     while True:
         text = Author(random).text()
         try:
             compile_text(text, "random.yaml")
         except UserError as error:
-            if refusals is not None:
-                refusals.update(diagnostic.code for diagnostic in error.diagnostics)
-        else:
+            refusals.update(diagnostic.code for diagnostic in error.diagnostics)
+            continue
+        except Exception as error:
+            error.add_note(text)
+            raise
+        if Oracle(text).samples:
             return text
+        refusals[TOO_LONG] += 1
 
 
 @dataclass
@@ -68,8 +79,10 @@ class Author:
     bound: str = "self_normalised"
 
     def text(self) -> str:
-        self.bound = self.random.choice(["self_normalised"] * 3 + ["importance", "importance_dreg"])
         self.declare()
+        self.bound = self.random.choices(["self_normalised", "importance", "importance_dreg"], (4, 2, 2 if self.number else 1))[
+            0
+        ]
         parts = {"variables": self.variables, "p": self.p(), "q": self.q()}
         lines = ["model: random"]
         for part, blocks in parts.items():
@@ -100,7 +113,7 @@ class Author:
             if name == self.number:
                 block, count = {"distribution": self.random.choice(["normal", "normal", "logistic"])}, 1
             counts.append(count)
-            label = self.chance(0.45) and len(self.named("supervised")) < LABELS
+            label = self.chance(0.5) and len(self.named("supervised")) < LABELS
             self.variables[name] = dict(block) | ({"role": "supervised"} if label else {})
         for name in ["x", "y"][: self.random.randint(1, 2)]:
             mask = {"missing": "mask"} if self.chance(0.3) else {}
@@ -148,9 +161,10 @@ class Author:
     def q(self) -> dict[str, Block]:
         made: dict[str, Block] = {}
         before = self.named("given") + self.named("observed")
-        how = self.random.choice(["enumerate", "score_function", "either", "either"])
+        how = self.random.choice(["enumerate", "score_function", "either", "either", "either"])
+        how = "enumerate" if self.bound == "importance_dreg" else how  # which refuses any other
         for name in self.ordered("q", self.inferred):
-            parents = self.some(before)
+            parents = self.some(before, 0.6)
             if name == TRUNKS["q"]:
                 if not parents:
                     continue
@@ -174,7 +188,7 @@ class Author:
 
     def gradient(self, name: str, how: str) -> Block:
         if name == self.number:
-            return {"gradient": "score_function"} if self.chance(0.4) else {}
+            return {"gradient": "score_function"} if how != "enumerate" and self.chance(0.5) else {}
         chosen = self.random.choice(["enumerate", "score_function"]) if how == "either" else how
         by_rule = chosen == "enumerate" and self.bound == "self_normalised" and self.chance(0.3)
         return {} if by_rule else {"gradient": chosen}
@@ -193,7 +207,7 @@ class Author:
     def objective(self) -> Block:
         return {
             "bound": self.bound,
-            "samples": self.random.randint(1, 3),
+            "samples": self.random.choice([1, 2, 2, 2, 3, 3]),
             "kl": self.random.choice(["sampled", "closed"]),
             "label_term": self.random.choice(["log_mean", "mean_log"]),
             "alpha": self.weights("supervised", 0.5),

@@ -68,7 +68,7 @@ def row_objective(
         return torch.stack([torch.stack([part(*both) for both in of_cell]) for of_cell in scores])
 
     log_q = {name: over(lambda q, _, name=name: q[name].log_prob) for name in drawn}
-    log_p = {step.value.name: over(lambda _, p, n=step.value.name: p[n].log_prob) for step in random_steps(plan.p)}
+    log_p = {name: over(lambda _, p, name=name: p[name].log_prob) for name in scores[0][0][1]}
     log_cell = total(log_q[name] for name in free).expand(len(cells), len(samples))
     labels = label_terms(plan, log_cell, {name: log_q[name] for name in drawn if name in known})
     observed = total(log_p[name] for name in log_p if name not in drawn)
@@ -99,7 +99,8 @@ def score(
     plan: Plan, state: State, known: Mapping[str, Tensor], noise: Mapping[str, Tensor], sample: int
 ) -> tuple[dict[str, Scored], dict[str, Scored]]:
     """Every variable scored by q and by p, with what is not known drawn from q."""
-    own = {step.value.name: own_noise(plan, step, known, noise[step.value.name][sample]) for step in sampled_steps(plan)}
+    sampled = [step for step in plan.draws if step.enumeration is None]
+    own = {step.value.name: own_noise(plan, step, known, noise[step.value.name][sample]) for step in sampled}
     values, q = walk(plan.q, "encoder", state, known, own)
     _, p = walk(plan.p, "decoder", state, values, {})
     return q, p
@@ -110,7 +111,7 @@ def own_noise(plan: Plan, draw: Draw, known: Mapping[str, Tensor], noise: Tensor
     for axis in reversed(range(len(draw.cells))):
         above = next(step for step in plan.draws if step.enumeration == axis)
         values = values_of(above)
-        index = next(place for place, value in enumerate(values) if torch.equal(value, known[above.value.name]))
+        index = next(place for place, value in enumerate(values) if torch.allclose(value, known[above.value.name]))
         noise = noise[index if draw.cells[axis] > 1 else 0]
     return noise
 
@@ -214,16 +215,6 @@ def encode(node: VariableNode, value: Tensor) -> Tensor | None:
 def present(value: Tensor, elements: int) -> Tensor:
     """Which elements of a value [event...] are there, [elements...]: a vector that is one element is there as a whole."""
     return ~(value.isnan() if elements == value.dim() else value.isnan().any(-1))
-
-
-def random_steps(side: SidePlan) -> list[Draw | Score]:
-    """What a side draws or scores."""
-    return [step for step in side.steps if isinstance(step, Draw | Score)]
-
-
-def sampled_steps(plan: Plan) -> list[Draw]:
-    """What q draws from noise."""
-    return [step for step in plan.draws if step.enumeration is None]
 
 
 def total(parts: Iterable[Tensor]) -> Tensor:

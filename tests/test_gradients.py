@@ -302,6 +302,44 @@ def test_a_score_function_gradient_beside_a_reparameterised_one(y: int | None) -
     torch.testing.assert_close(found[1][0], expected[1], rtol=0, atol=1e-12)
 
 
+NORMAL = """
+model: normals
+variables:
+  y: {distribution: normal, role: supervised}
+  z: {distribution: normal}
+  x: {distribution: normal, role: observed}
+p: {x: {parents: [y, z], network: {hidden: []}, parameters: {scale: 0.8}}}
+q:
+  z: {parents: [x], network: {hidden: []}, gradient: %s}
+  y: {parents: [z], network: {hidden: []}, gradient: %s}
+objective: {samples: 2}
+"""
+
+
+def normal_slopes(gradient_of_z: str, gradient_of_y: str, y: float | None) -> Tensor:
+    """The derivatives of the mean estimate at two samples in every weight, by quadrature over the noise of all draws."""
+    model = spec_model(NORMAL % (gradient_of_z, gradient_of_y))
+    set_linear(model.decoder.x, loc={"y": 0.6, "z": 0.9})
+    set_linear(model.encoder.z, loc={"x": 0.4}, scale={"bias": unpositive(0.7)})
+    set_linear(model.encoder.y, loc={"z": 0.5, "bias": 0.1}, scale={"bias": unpositive(0.6, 0.01)})
+    nodes, log_weight = gauss_hermite(12 if y is None else 80, 4 if y is None else 2)
+    noise = {"z": torch.stack(nodes[:2]), "y": torch.stack(nodes[-2:])}
+    table = {"x": 1.0} | ({} if y is None else {"y": y})
+    data = {name: torch.full((len(log_weight),), value) for name, value in table.items()}
+    bound = model.estimate(Block(model.evidence(data), noise), model.knobs(alpha=0.5))[1].bound
+    weights = list(model.parameters())
+    mean = (log_weight.exp() * bound).sum()
+    return torch.cat([each.flatten() for each in torch.autograd.grad(mean, weights, materialize_grads=True, allow_unused=True)])
+
+
+@pytest.mark.parametrize("y", [None, 0.8])
+@pytest.mark.parametrize(("of_z", "of_y"), [(SCORED, SCORED), (SCORED, "reparameterised"), ("reparameterised", SCORED)])
+def test_a_score_function_gradient_of_a_normal_draw(of_z: str, of_y: str, y: float | None) -> None:
+    """It has the mean of the reparameterised one: above such a draw, below one, and with a label behind."""
+    expected = normal_slopes("reparameterised", "reparameterised", y)
+    torch.testing.assert_close(normal_slopes(of_z, of_y, y), expected, rtol=0, atol=1e-8)
+
+
 COUNT = """
 model: count
 variables:
@@ -629,7 +667,8 @@ def test_o9_a_relaxed_pair(temperature: float) -> None:
 def test_o9_the_score_of_a_relaxed_draw() -> None:
     """Log pi[argmax], as in the authors' library, has no gradient in the mean; the density has the same at any temperature.
 
-    That is the gradient of another divergence than the categories': a relaxed draw tells more of the logits than its largest entry.
+    That is the gradient of another divergence than the categories': a relaxed draw tells more of the logits than its largest
+    entry does.
     """
     count, entropy_gradient = 200_000, torch.tensor([0.10342139, 0.14474763, -0.24816902])
     leaf = torch.tensor(O9, requires_grad=True)

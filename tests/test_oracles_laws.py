@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import test_bounds as bounds
+import test_gradients as gradients
+import test_missing as missing
 import test_oracles_discrete as discrete
 import test_oracles_gaussian as gaussian
 import test_oracles_honest as honest
@@ -14,7 +18,8 @@ import torch
 from exact import Factors, random_factor, table_model
 from torch import Tensor
 
-from graphvae.runtime import Block, Knobs, Term, draws, model, objectives
+from graphvae.compiler import gradients as compiler
+from graphvae.runtime import Block, Evidence, Knobs, Term, draws, model, objectives
 from graphvae.runtime.draws import Draw
 from graphvae.runtime.objectives import log_evidence, self_normalised
 
@@ -171,6 +176,141 @@ def nan_weights_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objectives, "expect", lambda weight, value: expect(weight.nan_to_num(), value))
 
 
+def scores_weighed_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "with_score_function", gradients.per_sample)
+
+
+def sample_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "without_sample", lambda terms, sample, samples: terms)
+
+
+def scores_of_one_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "sum_enumerations", lambda part: part.flatten(0, -3)[0] if part.dim() > 2 else part)
+
+
+def one_draw_for_all_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = draws.Draws.score_function
+
+    def score_function(self: draws.Draws, name: str, distribution: object, axes: int = 0) -> Tensor:
+        for axis in range(2, 2 + axes):
+            self.noise[name].copy_(self.noise[name].narrow(axis, 0, 1))
+        return original(self, name, distribution, axes)
+
+    monkeypatch.setattr(draws.Draws, "score_function", score_function)
+
+
+def score_passed_on_to_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = draws.Draws.score_function
+
+    def score_function(self: draws.Draws, name: str, distribution: object, axes: int = 0) -> Tensor:
+        original(self, name, distribution, axes)
+        if self.made[name].known is not True:
+            self.made[name] = replace(self.made[name], value=distribution.sample(self.noise[name]))
+        return self.made[name].value
+
+    monkeypatch.setattr(draws.Draws, "score_function", score_function)
+
+
+def relaxed_label_scored_by_density(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Draw._measured
+
+    def measured(self: Draw, distribution: object) -> Tensor:
+        if self.relaxed is None or not isinstance(self.known, Tensor):
+            return original(self, distribution)
+        return original(replace(self, known=False), distribution)
+
+    monkeypatch.setattr(Draw, "_measured", measured)
+
+
+def relaxed_draw_scored_by_its_largest_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(self: Draw, distribution: object) -> Tensor:
+        largest = torch.zeros_like(self.value).scatter(-1, self.value.argmax(-1, keepdim=True), 1.0)
+        return distribution.log_prob(self.value if self.relaxed is None or distribution.joint == 0 else largest)
+
+    monkeypatch.setattr(Draw, "_measured", measured)
+
+
+def temperature_in_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = model.Model.knobs
+    warm = {"y": 0.5, "z": 0.5}
+    monkeypatch.setattr(model.Model, "knobs", lambda self, *weights: original(self, *weights, temperature=warm))
+
+
+def soft_value_straight_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draws.Draws, "straight_through", draws.Draws.concrete)
+
+
+def labels_behind_a_closed_form_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.Model, "closed", lambda self, name, q: name in self.closed_kl)
+
+
+def closed_form_below_a_parent_of_p(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "random_parents", lambda side, name: [])
+
+
+def location_and_scale_detached(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = model.Model.run
+
+    def run(self: model.Model, network: object, evidence: Mapping[str, Evidence], *rest: object) -> dict[str, Draw]:
+        if len(rest) > 2:  # the pass that only scores
+            evidence = {name: each._replace(value=each.value.detach()) for name, each in evidence.items()}
+        return original(self, network, evidence, *rest)
+
+    monkeypatch.setattr(model.Model, "run", run)
+
+
+def weight_of_the_sample_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "reweighed", lambda values, q, weight: values)
+
+
+def second_pass_counted_as_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def detached(network: torch.nn.Module) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in network.named_parameters()} | dict(network.named_buffers())
+
+    monkeypatch.setattr(model, "detached", detached)
+
+
+def q_of_cells_forgotten_in_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = objectives.sum_values
+
+    def sum_values(terms: Mapping[str, Term], knobs: Knobs, *rest: object) -> objectives.Estimate:
+        beta = {name: 0 * value if terms[name].log_cell is not None else value for name, value in knobs.beta.items()}
+        return original(terms, Knobs(knobs.alpha, beta), *rest)
+
+    monkeypatch.setattr(objectives, "sum_values", sum_values)
+
+
+def missing_cells_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Draw, "log_prob", property(lambda self: self.distribution.log_prob(self.value)))
+
+
+def missing_cells_left_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = model.masked_evidence
+    monkeypatch.setattr(model, "masked_evidence", lambda value, kind: original(value, kind)._replace(value=value))
+
+
+def mask_shown_the_wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = draws.Draws.masked
+
+    def masked(self: draws.Draws, name: str) -> tuple[Tensor, Tensor]:
+        value, there = original(self, name)
+        return value, 1 - there
+
+    monkeypatch.setattr(draws.Draws, "masked", masked)
+
+
+def imputed_by_equal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "normalised", lambda weight: objectives.normalised(torch.zeros_like(weight)))
+
+
+def known_cells_imputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evidence, "completed", lambda self, value: value)
+
+
+def unbiased(q: str, y: str = "enumerate") -> None:
+    gradients.test_a_score_function_gradient_has_no_bias(q, gradients.SCORED, y, {}, 3, 1.0, "log_mean")
+
+
 FAULTS: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = [
     (detached_weights, gaussian.test_o4_the_gradient_is_exact),
     (swapped_label_terms, lambda: gaussian.test_o3_by_quadrature(0.0)),
@@ -186,6 +326,41 @@ FAULTS: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = 
     (alpha_shared, lambda: masks.test_every_row_of_a_mixed_block_is_exact("log_mean", masks.ALPHA, masks.BETA)),
     (beta_forgotten, lambda: masks.test_every_row_of_a_mixed_block_is_exact("log_mean", masks.ALPHA, masks.BETA)),
     (nan_weights_dropped, lambda: honest.test_a_leak_is_nan_and_never_a_better_number("kind", "mean_log", "tensor")),
+    (
+        scores_weighed_by_sample,
+        lambda: gradients.test_a_score_function_gradient_has_no_bias(
+            "behind", gradients.SCORED, "enumerate", {"y": 0}, 2, 1.0, "log_mean"
+        ),
+    ),
+    (sample_not_left_out, lambda: unbiased("behind")),
+    (scores_of_one_cell, lambda: unbiased("first")),
+    (one_draw_for_all_cells, lambda: unbiased("first")),
+    (
+        score_passed_on_to_the_value,
+        lambda: gradients.test_a_score_function_gradient_of_a_normal_draw(gradients.SCORED, "reparameterised", 0.8),
+    ),
+    (relaxed_label_scored_by_density, lambda: gradients.test_concrete_draws_in_a_mixed_block(1, "log_mean")),
+    (relaxed_draw_scored_by_its_largest_entry, lambda: gradients.test_the_bias_of_a_concrete_gradient("categorical")),
+    (temperature_in_answers, gradients.test_what_is_answered_with_concrete_draws_is_exact),
+    (
+        soft_value_straight_through,
+        lambda: gradients.test_a_hard_draw_has_the_exact_value_and_the_gradient_of_the_relaxed_one("bernoulli"),
+    ),
+    (labels_behind_a_closed_form_ignored, bounds.test_o3_the_divergence_in_closed_form_and_where_a_label_weighs_it),
+    (closed_form_below_a_parent_of_p, bounds.test_no_closed_form_below_a_parent_of_p),
+    (location_and_scale_detached, lambda: bounds.test_the_doubly_reparameterised_gradient_has_the_same_mean({}, 2)),
+    (weight_of_the_sample_forgotten, lambda: bounds.test_the_doubly_reparameterised_gradient_has_the_same_mean({"k": 1}, 2)),
+    (second_pass_counted_as_a_batch, bounds.test_running_statistics_are_updated_once),
+    (
+        q_of_cells_forgotten_in_the_bound,
+        bounds.test_o2_the_bound_without_the_label_and_the_sum_over_it_outside_of_the_logarithm,
+    ),
+    (detached_weights, lambda: bounds.test_the_importance_bound_and_its_plain_gradient({}, 5, "log_mean")),
+    (missing_cells_scored, lambda: missing.test_what_is_missing_leaves_the_likelihood("samples: 3")),
+    (missing_cells_left_nan, lambda: missing.test_what_is_missing_leaves_the_likelihood("samples: 3")),
+    (mask_shown_the_wrong_way, missing.test_q_sees_zeros_and_what_is_there),
+    (imputed_by_equal_weights, lambda: missing.test_imputation_of_categories(False)),
+    (known_cells_imputed, lambda: missing.test_imputation_and_evidence_of_jointly_normal_cells(0)),
 ]
 
 

@@ -103,35 +103,37 @@ class Worlds:
         free = [name for name in self.enumerated if name not in known]
         cells = product(*(range(self.size(e)) for e in free))
         worlds = [[self.world({**known, **dict(zip(free, c, strict=True))}, s, drawn) for s in range(samples)] for c in cells]
-        log_p = {name: over(worlds, p[name], (*each.parents, name)) for name, each in self.p.items()}
-        log_q = {name: over(worlds, q[name], (*each.parents, name)) for name, each in self.q.items()}
-        cell = sum((log_q[name] for name in free), torch.zeros_like(log_q[next(iter(log_q))]))
+        count = max((len(value) for value in drawn.values()), default=1)
+        log_p = {name: over(worlds, count, p[name], (*each.parents, name)) for name, each in self.p.items()}
+        log_q = {name: over(worlds, count, q[name], (*each.parents, name)) for name, each in self.q.items()}
+        cell = sum((log_q[name] for name in free), torch.zeros(len(worlds), samples, count))
         labels = {name: log_q[name] for name in log_q if name in known}
         beta = dict.fromkeys(self.q, 1.0) | dict(self.beta)
-        lifted = {name: torch.broadcast_tensors(value, *log_p.values(), *log_q.values())[0] for name, value in log_p.items()}
         if self.bound == "importance":
-            unknown = [name for name in log_q if name not in known and name not in free]
-            ratio = sum(beta.get(name, 1.0) * (lp - log_q[name] if name in unknown else lp) for name, lp in lifted.items())
-            inner = ratio.exp().mean(1).log() - sum((beta[name] * log_q[name][:, 0] for name in free), torch.zeros(()))
-            main = (cell[:, 0].exp() * inner).sum(0)
+            main, share = self._importance(log_p, log_q, cell, beta, free, labels), dict.fromkeys(labels, 0.0)
         else:
-            ratio = sum(beta[name] * (lp - log_q[name]) if name in log_q else lp for name, lp in lifted.items())
-            weight = torch.broadcast_tensors(sum(labels.values(), cell), ratio)[0].flatten(0, 1).softmax(0)
-            main = (weight * ratio.flatten(0, 1)).sum(0)
-        share = beta if self.bound == "self_normalised" else {}
-        return main + sum(
-            (share.get(n, 0.0) + self.alpha) * value for n, value in self.log_labels(cell, labels, samples).items()
-        )
+            ratio = sum(beta[name] * (lp - log_q[name]) if name in log_q else lp for name, lp in log_p.items())
+            weight = sum(labels.values(), cell).flatten(0, 1).softmax(0)
+            main, share = (weight * ratio.flatten(0, 1)).sum(0), beta
+        return main + sum((share[n] + self.alpha) * value for n, value in self.log_labels(cell, labels, samples).items())
+
+    def _importance(
+        self, log_p: Logits, log_q: Logits, cell: Tensor, beta: Mapping[str, float], free: Sequence[str], labels: Logits
+    ) -> Tensor:
+        """The sum over cells of q (log of the mean weight over samples - beta log q)."""
+        unknown = [name for name in log_q if name not in labels and name not in free]
+        ratio = sum(beta.get(name, 1.0) * (lp - log_q[name] if name in unknown else lp) for name, lp in log_p.items())
+        weighed = sum((beta[name] * log_q[name][:, 0] for name in free), torch.zeros_like(cell[:, 0]))
+        return (cell[:, 0].exp() * (ratio.exp().mean(1).log() - weighed)).sum(0)
 
     def log_labels(self, cell: Tensor, labels: Logits, samples: int) -> dict[str, Tensor]:
         """Log q of each label in every world, from the log-weights of the cells and the scores of the labels."""
         found, before = {}, cell
         for name, label in labels.items():
-            before, after = torch.broadcast_tensors(before, before + label)
+            after = before + label
             mean_log = (cell.exp() * label).sum((0, 1)) / samples
             log_mean = after.logsumexp((0, 1)) - before.logsumexp((0, 1))
-            found[name] = mean_log if self.label_term == "mean_log" else log_mean
-            before = after
+            found[name], before = mean_log if self.label_term == "mean_log" else log_mean, after
         return found
 
     def _noise(self, model: Model, drawn: Mapping[Slot, Tensor], samples: int, rows: int) -> dict[str, Tensor]:
@@ -154,7 +156,6 @@ def look_up(table: Tensor, names: Sequence[str], world: World) -> Tensor:
     return table.log_softmax(-1)[tuple(world[name] for name in names)]
 
 
-def over(worlds: Sequence[Sequence[World]], table: Tensor, names: Sequence[str]) -> Tensor:
+def over(worlds: Sequence[Sequence[World]], count: int, table: Tensor, names: Sequence[str]) -> Tensor:
     """The same in every cell and sample, [cell, sample, world]."""
-    scores = [look_up(table, names, world) for row in worlds for world in row]
-    return torch.stack(torch.broadcast_tensors(*scores, torch.zeros(1))[:-1]).reshape(len(worlds), len(worlds[0]), -1)
+    return torch.stack([torch.stack([look_up(table, names, world).expand(count) for world in row]) for row in worlds])

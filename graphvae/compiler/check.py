@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from graphvae.compiler.errors import Diagnostic, InternalError
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.lints import lint
+from graphvae.compiler.plugins import read_plugin
 from graphvae.compiler.resolve import resolve
 from graphvae.compiler.settings import override
 from graphvae.compiler.source import read
@@ -25,19 +26,19 @@ class Checkable(Protocol):
 Form = TypeVar("Form", bound=Checkable)
 
 
-def check(path: str | Path, settings: Sequence[str] = ()) -> list[Diagnostic]:
+def check(path: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> list[Diagnostic]:
     """The warnings about a spec that compiles.
 
     Raises:
         SpecError: If it does not.
-        FlagError: For a setting that is not of the form KEY=VALUE or names no place in the spec.
+        FlagError: For a setting that is not of the form KEY=VALUE or names no place in the spec, or a plugin that is none.
     """
-    return lint(read_graph(path, settings))
+    return lint(read_graph(path, settings, plugin))
 
 
-def read_graph(path: str | Path, settings: Sequence[str] = ()) -> ModelGraph:
-    """The graph of a spec file, with `KEY=VALUE` settings over its text. Raises what `check` raises."""
-    return checked(resolve(parse(override(read(path), settings))))
+def read_graph(path: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> ModelGraph:
+    """The graph of a spec file, with `KEY=VALUE` settings over its text, and a plugin's classes. Raises what `check` raises."""
+    return checked(resolve(parse(override(read(path), settings)), read_plugin(plugin) if plugin else None))
 
 
 def checked(form: Form) -> Form:

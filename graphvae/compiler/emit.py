@@ -15,13 +15,14 @@ from graphvae.compiler.errors import Span
 from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR
 from graphvae.compiler.graph import VariableNode
 from graphvae.compiler.plan import Compute, Draw, Given, NetworkPlan, Parameter, Plan, Score, SidePlan, Step
-from graphvae.compiler.spec import Network
+from graphvae.compiler.plugins import Plugin
+from graphvae.compiler.spec import KINDS, Network
 
 WIDTH = 100
 
 
-def emit(plan: Plan) -> str:
-    """The Python source of a plan. The same plan gives the same bytes.
+def emit(plan: Plan, plugin: Plugin | None = None) -> str:
+    """The Python source of a plan, which imports the classes of the plugin that it needs. The same plan gives the same bytes.
 
     >>> from graphvae.compiler.pipeline import compile_file
     >>> for line in emit(compile_file("specs/digits.yaml").plan).splitlines():
@@ -35,7 +36,7 @@ def emit(plan: Plan) -> str:
     """
     encoder, decoder = _network_class("Encoder", plan.q), _network_class("Decoder", plan.p)
     body = "\n\n\n".join(["\n".join(lines) for lines in (encoder, decoder, _model_class(plan))])
-    return "\n".join([*_header(plan), *_imports(plan), "", "", body, ""])
+    return "\n".join([*_header(plan), *_imports(plan), *_plugin_imports(plan, plugin), "", "", body, ""])
 
 
 def _header(plan: Plan) -> Iterator[str]:
@@ -60,11 +61,27 @@ def _imports(plan: Plan) -> Iterator[str]:
     names = {"Draws", "Model", "Variable"}
     names |= {variable.family.distribution for variable in plan.variables if variable.family}
     names |= {step.family.distribution for step in plan.draws}
-    names |= {_module(step.network) for step in steps if isinstance(step, Compute)}
+    names |= {network.module for network in _networks(plan) if network.kind in KINDS}
     names |= {row.link for row in parameters if row.link != "identity"}
+    yield from _import("graphvae.runtime", names)
+
+
+def _plugin_imports(plan: Plan, plugin: Plugin | None) -> Iterator[str]:
+    if names := {network.module for network in _networks(plan) if network.kind not in KINDS}:
+        assert plugin is not None
+        yield ""
+        yield from _import(plugin.module, names)
+
+
+def _networks(plan: Plan) -> list[Network]:
+    return [step.network.block for step in (*plan.q.steps, *plan.p.steps) if isinstance(step, Compute)]
+
+
+def _import(module: str, names: Iterable[str]) -> list[str]:
+    """Classes, then functions; on one line where they fit."""
     ordered = sorted(names, key=lambda name: (name.islower(), name))
-    flat = f"from graphvae.runtime import {', '.join(ordered)}"
-    yield from [flat] if len(flat) <= WIDTH else _Call("from graphvae.runtime import (", ordered).exploded(0)
+    flat = f"from {module} import {', '.join(ordered)}"
+    return [flat] if len(flat) <= WIDTH else _Call(f"from {module} import (", ordered).exploded(0)
 
 
 def _network_class(name: str, side: SidePlan) -> Iterator[str]:
@@ -97,14 +114,12 @@ def _attributes(step: Step) -> Iterator[str]:
 
 def _constructor(network: NetworkPlan) -> _Call:
     block, default = network.block, Network()
-    keys = ("activation", "dropout", "normalisation")
-    options = [f"{key}={_quote(getattr(block, key))}" for key in keys if getattr(block, key) != getattr(default, key)]
-    shapes = (_shapes("{", network.parents), f"hidden={list(block.hidden or ())}", _shapes("heads={", network.heads))
-    return _Call(f"self.{network.attribute} = {_module(network)}(", [*shapes, *options])
-
-
-def _module(network: NetworkPlan) -> str:
-    return network.block.kind.capitalize()
+    own = {key: getattr(block, key) for key in block.keys if key != "options"}
+    widths = [f"{key}={list(value)}" for key, value in own.items() if isinstance(value, tuple)]
+    options = {k: v for k, v in own.items() if not isinstance(v, tuple) and v != getattr(default, k)} | block.options
+    arguments: list[str | _Call] = [_shapes("{", network.parents), *widths, _shapes("heads={", network.heads)]
+    arguments += [f"{key}={_literal(value)}" for key, value in options.items()]
+    return _Call(f"self.{network.attribute} = {block.module}(", arguments)
 
 
 def _shapes(opening: str, named: Iterable[tuple[str, tuple[int, ...]]]) -> _Call:
@@ -203,7 +218,7 @@ def _model_class(plan: Plan) -> Iterator[str]:
 def _closed_kl(plan: Plan) -> Iterable[str]:
     """The draws whose divergence has a closed form, each with the labels that take it away where they are known."""
     entries = [
-        f'"{name}": ({"".join(f"{_quote(label)}, " for label in labels).rstrip()})' for name, labels in plan.closed_kl.items()
+        f'"{name}": ({"".join(f"{_literal(label)}, " for label in labels).rstrip()})' for name, labels in plan.closed_kl.items()
     ]
     return _indented(_Call("closed_kl = {", entries, "}").lines(4), by=4)
 
@@ -242,8 +257,14 @@ def _file(span: Span) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in name)
 
 
-def _quote(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+def _literal(value: object) -> str:
+    """Plain data as Python writes it, text in double quotes where it holds none."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_literal(key)}: {_literal(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    text = repr(value)
+    return f'"{text[1:-1]}"' if isinstance(value, str) and text[0] == "'" and '"' not in text else text
 
 
 @dataclass(frozen=True)

@@ -24,65 +24,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-CODES = {
-    # reading
-    "GV001": "the file cannot be read",
-    "GV002": "this is not YAML",
-    "GV003": "a key stands twice in one mapping",
-    "GV004": "tags are not allowed",
-    "GV005": "merge keys are not allowed",
-    "GV006": "the document is too large, too deep, or grows too far through its aliases",
-    "GV007": "a number with a leading zero",
-    "GV008": "an expression that fell apart at its commas",
-    "GV009": "a key is not a name",
-    # the shape of the text
-    "GV050": "an unknown key",
-    "GV051": "a missing key",
-    "GV052": "a value of the wrong kind",
-    "GV053": "a value out of its bounds",
-    "GV054": "not one of the words that are allowed",
-    "GV055": "not a reference to a variable",
-    "GV056": "keys that exclude each other",
-    "GV057": "a key that does not apply to this family",
-    # the graph
-    "GV101": "a conditional for an unknown variable",
-    "GV102": "a variable is among its own ancestors",
-    "GV103": "a parent is named twice",
-    "GV104": "an unknown parent",
-    "GV105": "a parent that is not available here",
-    "GV106": "a conditional that may not stand here",
-    "GV107": "a definition is missing: a conditional, a network, a shape or a column",
-    "GV108": "p and q disagree about a variable",
-    "GV109": "a parameter that the family does not have, or a value it cannot take",
-    "GV110": "a gradient that does not fit the variable",
-    "GV111": "a name in the objective or the data that is not a variable of the right role, or stands there twice",
-    "GV112": "too many enumerated cells",
-    "GV113": "part of the language that is not built yet",
-    "GV114": "nothing is observed",
-    "GV115": "nothing is learned",
-    # lints
-    "GV201": "labels that can never train q",
-    "GV202": "alpha is zero",
-    "GV203": "fewer labels than classes",
-    "GV204": "one sample where the importance weights vary",
-    "GV205": "a variable that nothing uses",
-    "GV206": "an observed variable that q never looks at",
-    "GV207": "a weight of labelled rows where there are none",
-    "GV208": "a closed form that no draw can have",
-    # data
-    "GV301": "the data cannot be found or read",
-    "GV302": "a column that the data does not have",
-    "GV303": "values outside the support of their likelihood",
-    "GV304": "values of the wrong shape",
-    "GV305": "labels that cannot be drawn as asked",
-    # runs
-    "GV401": "a run folder that cannot be used",
-    "GV402": "the training left the real numbers",
-    "GV403": "a labelled density that has reached the floor of its scale",
-    # flags
-    "GV501": "a flag that cannot be followed",
-}
-
 _LISTED = 32  # so many choices are named
 _SHOWN = 60  # so many characters of a text are quoted
 _WINDOW = 100  # so many characters of a line are shown on either side of what is meant
@@ -107,6 +48,10 @@ class Span:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    def record(self) -> dict[str, object]:
+        """The place as plain data for other programs."""
+        return {key: getattr(self, key) for key in ("file", "line", "column", "end_line", "end_column")}
+
     def excerpt(self) -> str:
         """The first line of the span with carets under the part that is meant; a long line is cut on either side of it."""
         last = self.end_column - 1 if self.end_line == self.line else len(self.text.rstrip())
@@ -119,7 +64,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding: what is wrong, where, why, and how to mend it."""
+    """One finding: what is wrong, where, why, and how to mend it. `compiler/codes.py` explains the codes."""
 
     code: str
     message: str
@@ -132,6 +77,26 @@ class Diagnostic:
         """What findings are sorted by."""
         return (self.span.file, self.span.line, self.span.column) if self.span else ("", 0, 0)
 
+    def record(self, file: str) -> dict[str, object]:
+        """The finding as plain data for other programs; `file` is what was read, where it is about no part of that.
+
+        >>> Diagnostic("GV002", "m.yaml is empty").record("m.yaml")["line"] is None
+        True
+        """
+        whole = {"file": file} | dict.fromkeys(("line", "column", "end_line", "end_column"))
+        said = {"code": self.code, "severity": self.severity, "message": self.message, "hint": self.hint}
+        return (self.span.record() if self.span else whole) | said | {"via": [span.record() for span in self.led_here]}
+
+    @property
+    def led_here(self) -> tuple[Span, ...]:
+        """The spans through which a sub-model's file was reached, the innermost first."""
+        led: list[Span] = []
+        via = self.span.via if self.span else None
+        while via:
+            led.append(via)
+            via = via.via
+        return tuple(led)
+
     def __str__(self) -> str:
         place = f"{self.span}: " if self.span else ""
         lines = [f"{place}{self.severity}[{self.code}]: {self.message}"]
@@ -139,11 +104,7 @@ class Diagnostic:
             lines.append(self.span.excerpt())
         if self.hint:
             lines.append("  " + self.hint.replace("\n", "\n  "))
-        via = self.span.via if self.span else None
-        while via:
-            lines.append(f"  reached from {via}")
-            via = via.via
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  reached from {span}" for span in self.led_here)])
 
 
 class GraphvaeError(Exception):

@@ -3,7 +3,8 @@
 The rule: a draw is reparameterised where its family can be. A finite variable is enumerated as long as the joint number of
 cells stays within `max_cells`: labels first, then latents, small ones first; under an importance bound only where no draw
 stands above it, since its sum stands outside the logarithm, and then in q's order. What is not enumerated is concrete where its
-family has a relaxation, and else has the score-function gradient.
+family has a relaxation and its divergence a closed form, and else has the score-function gradient: scored by its density, a
+relaxed draw is far from the categories that it stands for.
 """
 
 from __future__ import annotations
@@ -30,16 +31,23 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(q: Side, objective: Objective) -> dict[str, Choice]:
+def choose(q: Side, p: Side, objective: Objective) -> dict[str, Choice]:
     """A gradient for every random variable of q, in no particular order."""
     random = [node for node in q.conditionals.values() if node.family]
     made = {node.variable.name: _without_cells(node) for node in random}
     chosen = {name: choice for name, choice in made.items() if choice}
     cells = prod(count(node) for node in random if chosen.get(node.variable.name, _NOTHING).gradient == "enumerate")
     for node in sorted((n for n in random if n.variable.name not in chosen), key=_priority(objective)):
-        chosen[node.variable.name] = _finite(node, cells, q, chosen, objective)
-        if chosen[node.variable.name].gradient == "enumerate":
+        name = node.variable.name
+        reason = _not_enumerated(node, cells, q, chosen, objective)
+        if not reason:
             cells *= count(node)
+            why = f"exact: {count(node)} values, {cells} of at most {objective.max_cells} cells"
+            chosen[name] = Choice("enumerate", why)
+        elif _has_relaxation(node) and not _labels_behind(q, name) and not _not_closed(q, p, name, objective):
+            chosen[name] = Choice("concrete", reason)
+        else:
+            chosen[name] = Choice("score_function", reason)
     return chosen
 
 
@@ -64,15 +72,20 @@ def _priority(objective: Objective) -> Callable[[ConditionalNode], tuple[bool, i
     return lambda node: (node.variable.role != "supervised", count(node), node.variable.name)
 
 
-def _finite(node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective) -> Choice:
-    assert node.family is not None
-    joint = cells * count(node)
+def _not_enumerated(
+    node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective
+) -> str:
+    """Why a finite variable cannot join the cells that there are; nothing if it can."""
+    if cells * count(node) > objective.max_cells:
+        return f"{_shown(node, cells)} cells are more than max_cells, {objective.max_cells}"
     drawn = [name for name in q.ancestors(node.variable.name) if chosen.get(name, _ENUMERATED).gradient != "enumerate"]
-    if joint <= objective.max_cells and (objective.bound == "self_normalised" or not drawn):
-        return Choice("enumerate", f"exact: {count(node)} values, {joint} of at most {objective.max_cells} cells")
-    why = f"{objective.bound} cannot sum it below the draw of {min(drawn)}" if drawn and joint <= objective.max_cells else ""
-    why = why or f"{_shown(node, cells)} cells are more than max_cells, {objective.max_cells}"
-    return Choice("concrete" if "concrete" in node.family.gradients else "score_function", why)
+    if drawn and objective.bound != "self_normalised":
+        return f"{objective.bound} cannot sum it below the draw of {min(drawn)}"
+    return ""
+
+
+def _has_relaxation(node: ConditionalNode) -> bool:
+    return node.family is not None and "concrete" in node.family.gradients
 
 
 _ENUMERATED = Choice("enumerate", "")
@@ -105,24 +118,33 @@ class Divergence:
 
 def divergence(graph: ModelGraph, name: str) -> Divergence:
     """How the objective computes log q - log p of a variable that q draws."""
-    q, p = graph.q.conditionals[name], graph.p.conditionals[name]
-    assert q.family is not None
-    assert p.family is not None
-    below = [parent for parent in random_parents(graph.p, name) if name in graph.q.ancestors(parent)]
-    why = ""
+    q, objective = graph.q.conditionals[name], graph.spec.objective
     if q.conditional.gradient == "enumerate":
         why = "it is summed over every value"
-    elif q.conditional.gradient == "concrete":
-        why = "a relaxed value has a density, whose divergence has no closed form"
-    elif graph.spec.objective.bound != "self_normalised":
-        why = f"the bound is {graph.spec.objective.bound}"
-    elif p.family.name not in q.family.closed_kl:
-        why = f"KL({q.family.name} || {p.family.name}) has no closed form"
-    elif graph.spec.objective.kl == "sampled" and q.conditional.gradient != "straight_through":
+    elif objective.kl == "sampled" and q.conditional.gradient not in RELAXED:
         why = "objective.kl is sampled"
-    elif below:
-        why = f"its parent in p, {below[0]}, stands below it in q"
-    return Divergence(not why, tuple(graph.labels_behind(name)), why)
+    else:
+        why = _not_closed(graph.q, graph.p, name, objective)
+    return Divergence(not why, tuple(_labels_behind(graph.q, name)), why)
+
+
+def _not_closed(q: Side, p: Side, name: str, objective: Objective) -> str:
+    """Why the divergence of a draw has no closed form that leaves the expectation as it is; nothing if it has."""
+    here, there = q.conditionals[name].family, p.conditionals[name].family
+    assert here is not None
+    assert there is not None
+    if objective.bound != "self_normalised":
+        return f"the bound is {objective.bound}"
+    if there.name not in here.closed_kl:
+        return f"KL({here.name} || {there.name}) has no closed form"
+    below = [parent for parent in random_parents(p, name) if name in q.ancestors(parent)]
+    return f"its parent in p, {below[0]}, stands below it in q" if below else ""
+
+
+def _labels_behind(q: Side, name: str) -> list[str]:
+    """The supervised variables among a variable's descendants in q: where one is known, the draws are weighted."""
+    labels = [other for other, node in q.conditionals.items() if node.variable.role == "supervised"]
+    return [label for label in labels if name in q.ancestors(label)]
 
 
 def random_parents(side: Side, name: str) -> list[str]:

@@ -153,10 +153,6 @@ class ModelGraph:
         before = self.q.ancestors(name)
         return [other for other in self.q.conditionals if other in before and sampled(self.q.conditionals[other])]
 
-    def labels_behind(self, name: str) -> list[str]:
-        """The supervised variables among a variable's descendants in q: where one is known, the draws are weighted."""
-        return [label for label in self.named("supervised") if name in self.q.ancestors(label)]
-
     def __str__(self) -> str:
         lines = [f"{self.spec.model}"]
         for node in self.variables.values():
@@ -194,7 +190,7 @@ def _how(node: ConditionalNode) -> str:
     parts = [node.family.name] if node.family and node.family != node.variable.family else []
     parts += [f"{name}={value}" for name, value in conditional.parameters.items()]
     if conditional.network:
-        parts.append(f"{conditional.network.kind} {list(conditional.network.hidden or ())}")
+        parts.append(str(conditional.network))
     if conditional.gradient:
         parts.append(conditional.gradient)
     return ", ".join(parts)

@@ -9,7 +9,9 @@ from pathlib import Path
 from graphvae.compiler.check import checked
 from graphvae.compiler.emit import emit
 from graphvae.compiler.graph import ModelGraph
+from graphvae.compiler.networks import own_kinds
 from graphvae.compiler.plan import Plan, schedule
+from graphvae.compiler.plugins import Plugin, read_plugin
 from graphvae.compiler.resolve import resolve
 from graphvae.compiler.settings import override
 from graphvae.compiler.source import Source, read, read_text
@@ -18,23 +20,24 @@ from graphvae.compiler.spec import Spec, parse
 
 @dataclass(frozen=True)
 class Compilation:
-    """A spec in all its forms. `spec` is as written; `graph.spec` has every default in it."""
+    """A spec in all its forms: `spec` is as written, `graph.spec` has every default in it, `plugin` has classes it names."""
 
     source: Source
     spec: Spec
     graph: ModelGraph
     plan: Plan
     code: str
+    plugin: Plugin | None = None
 
 
-def compile_file(path: str | Path, settings: Sequence[str] = ()) -> Compilation:
-    """Compile a spec file, with `KEY=VALUE` settings over its text.
+def compile_file(path: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> Compilation:
+    """Compile a spec file, with `KEY=VALUE` settings over its text, and the classes of a plugin's file as kinds of networks.
 
     Raises:
         SpecError: For every mistake in the spec.
-        FlagError: For a setting that is not of the form KEY=VALUE or names no place in the spec.
+        FlagError: For a setting that is not of the form KEY=VALUE or names no place in the spec, or a plugin that is none.
     """
-    return compile_source(override(read(path), settings))
+    return compile_source(override(read(path), settings), read_plugin(plugin) if plugin else None)
 
 
 def compile_text(text: str, file: str) -> Compilation:
@@ -42,10 +45,10 @@ def compile_text(text: str, file: str) -> Compilation:
     return compile_source(read_text(text, file))
 
 
-def compile_source(source: Source) -> Compilation:
+def compile_source(source: Source, plugin: Plugin | None = None) -> Compilation:
     """The pipeline."""
     spec = parse(source)
-    graph = checked(resolve(spec))
+    graph = checked(resolve(spec, plugin))
     plan = checked(schedule(graph))
-    code = emit(plan)
-    return Compilation(source, spec, graph, plan, code)
+    code = emit(plan, plugin)
+    return Compilation(source, spec, graph, plan, code, plugin if own_kinds(spec) else None)

@@ -277,7 +277,12 @@ def _families(graph: ModelGraph) -> list[Family]:
 
 def _classes(graph: ModelGraph) -> list[str]:
     families = {family.distribution for family in _families(graph)}
-    return ["Encoder", "Decoder", "Draws", "Mlp", "Model", "Variable", "positive", "unit", *sorted(families)]
+    networks = {row.conditional.network.module for row in _conditionals(graph) if row.conditional.network}
+    return ["Encoder", "Decoder", "Draws", "Model", "Variable", "positive", "unit", *sorted(families | networks)]
+
+
+def _conditionals(graph: ModelGraph) -> list[ConditionalNode]:
+    return [*graph.p.conditionals.values(), *graph.q.conditionals.values()]
 
 
 def _parameter_names(graph: ModelGraph) -> list[str]:

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import prod
 
 from graphvae.compiler import structure
 from graphvae.compiler.dag import topological_order
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, check_draws, choose
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode
-from graphvae.compiler.spec import Conditional, Network, ParameterValue, Spec, Variable
+from graphvae.compiler.networks import check_networks, complete
+from graphvae.compiler.plugins import Plugin
+from graphvae.compiler.spec import Conditional, ParameterValue, Spec, Variable
 
 
-def resolve(spec: Spec) -> ModelGraph:
-    """Bind a spec's names and complete it.
+def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:
+    """Bind a spec's names and complete it; a kind of network may be a class of the plugin.
 
     Raises SpecError at the first name, edge, parameter or coverage that cannot be, with its place in the text.
     """
+    check_networks(spec, plugin)
     variables = {name: _declared(name, variable, spec) for name, variable in spec.variables.items()}
     structure.check_observed(variables, spec)
     variables |= _defined_by_conditionals(spec, variables)
     structure.check_defined(variables, spec)
-    p, q = _side("p", spec, variables), _side("q", spec, variables)
+    p = _side("p", spec, variables)
+    q = _with_gradients(_side("q", spec, variables), p, spec.objective)
     graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
@@ -96,11 +99,12 @@ def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> 
     made = [
         _node(side, variables[name], written.get(name), spec, variables) for name in topological_order(parents) if name in nodes
     ]
-    built = Side(side, {node.variable.name: node for node in made})
-    if side == "p":
-        return built
-    chosen = choose(built, spec.objective)
-    return Side(side, {node.variable.name: _drawn(node, chosen[node.variable.name]) if node.family else node for node in made})
+    return Side(side, {node.variable.name: node for node in made})
+
+
+def _with_gradients(q: Side, p: Side, objective: Objective) -> Side:
+    chosen = choose(q, p, objective)
+    return Side("q", {name: _drawn(node, chosen[name]) if node.family else node for name, node in q.conditionals.items()})
 
 
 def _node(
@@ -119,8 +123,8 @@ def _node(
     )
     if not node.heads and family is not None:
         return node
-    inputs = sum(prod(variables[parent].event) for parent in node.parents)
-    network = _network(written.network, inputs, _outputs(node))
+    blocks = (written, spec.variables.get(variable.name))
+    network = complete(node, variables, stated=any(structure.stated_event(block) is not None for block in blocks))
     return replace(node, conditional=node.conditional.model_copy(update={"network": network}))
 
 
@@ -144,25 +148,6 @@ def _parameters(family: Family | None, written: Conditional) -> dict[str, Parame
     set_already = {family.head(name) for name in given}
     rows = [row for row in family.parameters if row.name not in set_already]
     return given | {row.name: "learned" for row in rows if not written.parents or row.default == "learned"}
-
-
-def _outputs(node: ConditionalNode) -> int:
-    """How many numbers the heads have together."""
-    if node.family is None:
-        return prod(node.variable.event)
-    rows = [row for row in node.family.parameters if row.name in node.heads]
-    return sum(prod(row.shape(node.variable.event, node.number)) for row in rows)
-
-
-def _network(written: Network | None, inputs: int, outputs: int) -> Network:
-    network = written or Network()
-    return network if network.hidden is not None else network.model_copy(update={"hidden": _widths(inputs, outputs)})
-
-
-def _widths(inputs: int, outputs: int) -> tuple[int, int]:
-    """Two layers as wide as the larger end, rounded up to a power of two between 32 and 512."""
-    width = 1 << (max(inputs, outputs) - 1).bit_length()
-    return (min(512, max(32, width)),) * 2
 
 
 def _complete(spec: Spec, variables: Mapping[str, VariableNode], p: Side, q: Side) -> Spec:

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Discriminator, Field, PlainSerializer, PlainValidator, Tag, ValidationError, WrapValidator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+    model_serializer,
+)
 from pydantic_core import PydanticCustomError
 
 from graphvae.compiler.block import Block, Seen
@@ -175,19 +187,55 @@ class Variable(Block):
     """Observed only: what is missing leaves the likelihood, and q sees a mask beside the value. Left out: an error."""
 
 
+# The kinds of network that come with graphvae, and the keys of each. Any other kind is a class of a person's own.
+_LAYERS = ("activation", "dropout", "normalisation")
+KINDS = {
+    "mlp": ("hidden", *_LAYERS),
+    "conv": ("channels", "hidden", *_LAYERS),
+    "deconv": ("hidden", "channels", *_LAYERS),
+    "residual": ("hidden", *_LAYERS),
+}
+Kind = Annotated[Literal["mlp", "conv", "deconv", "residual"] | Name, _one_of("the name of a kind of network")]
+
+
 class Network(Block):
     """A neural network from the parents to the parameters of the family."""
 
-    kind: Literal["mlp"] = "mlp"
-    """The kind of body."""
+    kind: Kind = "mlp"
+    """`mlp`; `conv`, which sees parents [channels, height, width] through convolutions; `deconv`, which makes heads [channels,
+    height, width] by convolutions; `residual`, an mlp with residual blocks; or a class of the file that `--plugin` names."""
+    channels: Annotated[tuple[Positive, ...], Field(min_length=1), _to_tuple] | None = None
+    """The planes of each convolution of a conv or deconv, which halves or doubles height and width. Left out: as many as lead
+    to or from at most 7 pixels, their planes doubling from 16 or, for more than 16 pixels, from 32."""
     hidden: Annotated[tuple[Positive, ...], _to_tuple] | None = None
-    """The widths of the hidden layers. Left out: two layers, their width a power of two that follows from the shapes."""
+    """The widths of the hidden layers. Left out: two layers (a conv or deconv has one, a residual network three), their width a
+    power of two that follows from the shapes."""
     activation: Literal["relu", "softplus", "tanh", "elu", "gelu", "silu"] = "relu"
     """The non-linearity after each hidden layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of hidden units that is dropped in training."""
     normalisation: Literal["none", "batch", "layer"] = "none"
     """What stands between a hidden layer and its non-linearity."""
+    options: dict[Name, Any] = Field(default_factory=dict)
+    """What a class of one's own is given beside its parents and heads, by name."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that belong to its kind."""
+        return KINDS.get(self.kind, ("options",))
+
+    @property
+    def module(self) -> str:
+        """The name of its class."""
+        return self.kind.capitalize() if self.kind in KINDS else self.kind
+
+    def __str__(self) -> str:
+        widths = {"channels": self.channels, "hidden": self.hidden}
+        return " ".join([self.kind, *(str(list(widths[key] or ())) for key in self.keys if key in widths)])
+
+    @model_serializer(mode="wrap")
+    def _of_its_kind(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if key in ("kind", *self.keys)}
 
 
 class Conditional(Block):
@@ -250,14 +298,14 @@ class Objective(Block):
 
 
 class LabelDraw(Block):
-    """One draw of labelled rows, each of which reveals all its variables."""
+    """One draw of labelled rows, each of which reveals all its variables. It chooses among the rows that have them all."""
 
     variables: Annotated[tuple[VariableName, ...], Field(min_length=1), _to_tuple]
     """The supervised variables that a drawn row reveals."""
     rows: Annotated[int, Field(ge=0)] | None = None
     """How many rows."""
     fraction: Fraction | None = None
-    """Which share of the rows."""
+    """Which share of the rows that have them; 1.0 reveals whatever there is."""
     rows_per: dict[VariableName, Positive] | None = None
     """How many rows for each value of one variable, as in {person: 6}."""
     balanced: bool = False
@@ -266,13 +314,119 @@ class LabelDraw(Block):
     """The seed of this draw."""
 
 
-class Split(Block):
-    """Which rows are kept for the test, where the source does not say."""
+def _tuple_of(what: str, most: int | None = None) -> BeforeValidator:
+    """A list that is not empty, or exactly as long as it may be, as a tuple; of another length, the message says what it is."""
 
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The share of the rows."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """The seed of the split."""
+    def validate(value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        if not value or (most and len(value) != most):
+            raise PydanticCustomError("alternatives", "{what}", {"what": what})
+        return tuple(value)
+
+    return BeforeValidator(validate)
+
+
+def _interval(value: object) -> object:
+    ends = tuple(value) if isinstance(value, list | tuple) else ()
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    if len(ends) != 2 or not numbers or not ends[0] < ends[1]:
+        raise PydanticCustomError("alternatives", "{what}", {"what": "two numbers, the lower first, such as [0, 255]"})
+    return ends
+
+
+def _cell(value: object) -> object:
+    """A whole number or a boolean, as the text that a cell of the data may hold."""
+    return (str(value).lower() if isinstance(value, bool) else str(value)) if isinstance(value, int) else value
+
+
+def _form(value: object) -> str:
+    return "a list" if isinstance(value, list | tuple) else "a mapping" if isinstance(value, dict | Block) else "a word"
+
+
+Interval = Annotated[
+    tuple[float, float],
+    BeforeValidator(_interval),
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+]
+Cell = Annotated[str, BeforeValidator(_cell), WithJsonSchema({"type": ["string", "integer", "boolean"]})]
+Cells = Annotated[tuple[Cell, ...], _tuple_of("a list with a value in it")]
+Stretch = Annotated[str, Field(pattern="^[0-9]{1,12}-[0-9]{1,12}$"), _one_of("its first and last row, such as 0-7999")]
+ColumnNames = Annotated[
+    Annotated[str, Tag("a word")] | Annotated[tuple[str, ...], _tuple_of("a list with a column in it"), Tag("a list")],
+    Discriminator(lambda value: "a list" if _form(value) == "a list" else "a word"),
+    _one_of("a column, or a list of columns"),
+]
+Blocks = Annotated[tuple[Stretch, ...], _tuple_of("two blocks of rows, such as [0-7999, 8000-9999]", most=2)]
+Tested = Annotated[
+    Annotated[float, Field(ge=0, lt=1), Tag("a word")] | Annotated[Cells, Tag("a list")],
+    Discriminator(lambda value: "a list" if _form(value) == "a list" else "a word"),
+    _one_of("a share of the rows, such as 0.2, or a list of values of the split's column"),
+]
+
+
+class Binarise(Block):
+    """How a number becomes 0 or 1, once and for all: 1 above a threshold, or 1 with its own probability."""
+
+    threshold: float | None = None
+    """1 above it, else 0."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """The seed of a draw from the Bernoulli distribution whose probability the number is."""
+
+
+class Rescale(Block):
+    """A transform that needs a number: one of the two."""
+
+    binarise: Binarise | None = None
+    """Numbers become 0 or 1."""
+    scale: Interval | None = None
+    """These two numbers become 0 and 1, or those of `to`; what lies between or beyond follows."""
+    to: Interval | None = None
+    """What the two numbers of `scale` become."""
+
+
+Word = Literal["binarise", "binarise_each_time", "standardise"]
+Transform = Annotated[
+    Annotated[Word, Tag("a word")] | Annotated[Rescale, Tag("a mapping")],
+    Discriminator(lambda value: "a mapping" if _form(value) == "a mapping" else "a word"),
+]
+Transforms = Annotated[
+    Annotated[Word, Tag("a word")]
+    | Annotated[Rescale, Tag("a mapping")]
+    | Annotated[tuple[Transform, ...], _tuple_of("a list with a transform in it"), Tag("a list")],
+    Discriminator(_form),
+]
+
+
+class Split(Block):
+    """Which rows are kept for the test, where the source does not say: a share of them by a seed, or what is written."""
+
+    test: Tested | None = None
+    """The share of the rows, a fifth if nothing is said; or, of a `column`, the values that its test rows have."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """The seed of the draw, 0 if nothing is said."""
+    column: str | None = None
+    """The column that says which rows are for the test."""
+    within: str | None = None
+    """A variable or a column: the share is taken from the rows of each of its values."""
+    by: str | None = None
+    """A variable or a column: the rows of one value are all for training or all for the test; the share is of its values."""
+    blocks: Blocks | None = None
+    """The rows for training and the rows for the test, each as its first and its last, from 0: [0-7999, 8000-9999]."""
+
+    @property
+    def stretches(self) -> list[tuple[int, int]]:
+        """The blocks as numbers: the first row of each, and its last."""
+        ends = [stretch.split("-") for stretch in self.blocks or ()]
+        return [(int(first), int(last)) for first, last in ends]
+
+    @classmethod
+    def written_out(cls, data: Any) -> Any:
+        """A split by neither a column nor blocks is a draw."""
+        if not isinstance(data, dict) or "column" in data or "blocks" in data:
+            return data
+        defaults = {key: value for key, value in {"test": 0.2, "seed": 0}.items() if key not in data}
+        return _with_defaults(data, defaults) if isinstance(data, Map) else data | defaults
 
 
 class Validation(Block):
@@ -289,16 +443,34 @@ class Validation(Block):
 class Data(Block):
     """Where the rows come from, and which of their labels are revealed."""
 
-    source: Literal["digits", "mnist", "npz"]
-    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded; `npz` is a file of arrays, the columns."""
-    columns: dict[VariableName, str]
-    """The column of the data that holds each variable."""
+    source: Literal["digits", "mnist", "npz", "csv", "parquet", "images"]
+    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded; `csv` and `parquet` are tables, `npz` is a
+    file of arrays, the columns; `images` is a folder of pictures, with a folder for each class or a table, images.csv."""
+    path: str | None = None
+    """The file or the folder, from the folder of the spec. `--data` goes before it."""
+    columns: dict[VariableName, ColumnNames]
+    """The column of the data that holds each variable; of a vector, it may be a list with a column for each number."""
+    categories: dict[VariableName, Cells] = Field(default_factory=dict)
+    """The names of categories, as the data has them, in the order of their numbers. Left out: the names in the data, sorted."""
+    transforms: dict[VariableName, Transforms] = Field(default_factory=dict)
+    """What is done to the numbers of a variable, in this order; what is written to files has the data's own units."""
     labels: Annotated[tuple[LabelDraw, ...], _to_tuple, _one_of("draws by variable, or a list of draws")] = ()
-    """The draws of labelled rows; as a map, one draw for each variable."""
+    """The draws of labelled rows; as a map, one draw for each variable. A variable that no draw names, and whose column has
+    empty cells, is revealed wherever there is a value."""
     split: Split = Field(default_factory=Split)
     """The test rows of a source that does not name its own."""
     validation: Validation | None = None
     """Left out: no validation label is read."""
+
+    def columns_of(self, name: str) -> tuple[str, ...]:
+        """The columns that hold a variable, one or several."""
+        columns = self.columns[name]
+        return (columns,) if isinstance(columns, str) else columns
+
+    def steps_of(self, name: str) -> tuple[Word | Rescale, ...]:
+        """The transforms of a variable, none, one or several."""
+        steps = self.transforms.get(name, ())
+        return steps if isinstance(steps, tuple) else (steps,)
 
     @classmethod
     def written_out(cls, data: Any) -> Any:
@@ -389,6 +561,16 @@ def _with_parents(data: Seq) -> Map:
         parents.put(parent, span)
     wrapped.put("parents", parents, data.span, data.span)
     return wrapped
+
+
+def _with_defaults(data: Map, defaults: dict[str, Any]) -> Map:
+    """A mapping with what it leaves out, which stands where the mapping stands."""
+    longer = Map(data.span)
+    for key in data:
+        longer.put(key, data[key], data.key_spans[key], data.spans[key])
+    for key, value in defaults.items():
+        longer.put(key, value, data.span, data.span)
+    return longer
 
 
 def _draws(labels: Map) -> Seq:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from graphvae.compiler.dag import Parents, find_cycle
+from graphvae.compiler.data_rules import check_data, check_role
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.families import FAMILIES, INFINITY, Family
 from graphvae.compiler.graph import ModelGraph, SideName, VariableNode
-from graphvae.compiler.spec import Conditional, LabelDraw, Schedule, Spec, Variable
+from graphvae.compiler.spec import Conditional, Schedule, Spec, Variable
 
 _NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
 _OPTIONS = ("categories", "soft", "total_count", "levels", "components", "rank")
@@ -331,12 +332,12 @@ def check_declarations(graph: ModelGraph) -> None:
     for key, role in (("alpha", "supervised"), ("beta", "latent")):
         weights = getattr(objective, key)
         for name in weights if isinstance(weights, dict) else ():
-            _check_role(graph, name, (role,), objective.key(key, name), f"{key} weighs {role} variables")
+            check_role(graph, name, (role,), objective.key(key, name), f"{key} weighs {role} variables")
     if objective.gamma is not None and objective.supervision_rate is not None:
         message = "gamma and supervision_rate exclude each other: they say the same"
         raise SpecError.of("GV056", message, objective.key("gamma"), "keep one of them")
     if graph.spec.data:
-        _check_data(graph)
+        check_data(graph)
 
 
 def _check_schedules(graph: ModelGraph) -> None:
@@ -369,71 +370,3 @@ def _check_schedule(value: object, bounds: str, allows: Callable[[float], bool])
     for key, number in (("from", value.start), ("to", value.end)):
         if number is not None and not allows(number):
             raise SpecError.of("GV053", f"'{key}' should be {bounds}, and not {number:g}", value.span(key))
-
-
-def _check_data(graph: ModelGraph) -> None:
-    data = graph.spec.data
-    assert data is not None
-    roles = ("observed", "given", "supervised")
-    for name in data.columns:
-        _check_role(graph, name, roles, data.key("columns", name), "a column holds a variable that is known in some row")
-    for name in graph.named(*roles):
-        if name not in data.columns:
-            message = f"the {graph.variables[name].role} variable '{name}' has no column in the data"
-            hint = f"write which column holds it, as in columns: {{{name}: COLUMN}}"
-            raise SpecError.of("GV107", message, data.key("columns"), hint)
-    for draw in data.labels:
-        _check_label_draw(graph, draw)
-
-
-def _check_label_draw(graph: ModelGraph, draw: LabelDraw) -> None:
-    for index, name in enumerate(draw.variables):
-        span = draw.span("variables", index)
-        _check_role(graph, name, ("supervised",), span, "labels are drawn for supervised variables")
-        if name in draw.variables[:index]:
-            raise SpecError.of("GV111", f"'{name}' stands twice in this draw", span, "leave one of them out")
-    amounts = [key for key in ("rows", "fraction", "rows_per") if getattr(draw, key) is not None]
-    if not amounts:
-        hint = "write one of: rows, fraction, rows_per"
-        raise SpecError.of("GV056", "this draw does not say how many rows", draw.span(), hint)
-    if len(amounts) > 1:
-        said = f"{' and '.join(amounts)} exclude each other"
-        raise SpecError.of("GV056", said, draw.key(amounts[1]), "keep one of them")
-    if draw.balanced:
-        _check_balance(graph, draw)
-    if draw.rows_per is not None:
-        _check_rows_per(graph, draw, draw.rows_per)
-
-
-def _check_balance(graph: ModelGraph, draw: LabelDraw) -> None:
-    if draw.rows_per is not None:
-        raise SpecError.of("GV056", "balanced and rows_per exclude each other", draw.key("balanced"), "keep one of them")
-    discrete = [name for name in draw.variables if _has_classes(graph, name)]
-    if len(discrete) != 1:
-        found = ", ".join(discrete) or "none"
-        message = f"a balanced draw reveals exactly one variable with classes, and this one reveals {found}"
-        hint = "balance a draw of one categorical or bernoulli variable, or leave 'balanced' out"
-        raise SpecError.of("GV305", message, draw.key("balanced"), hint)
-
-
-def _check_rows_per(graph: ModelGraph, draw: LabelDraw, rows_per: Mapping[str, int]) -> None:
-    for index, name in enumerate(rows_per):
-        if index or name not in draw.variables or not _has_classes(graph, name):
-            message = "rows_per counts the rows of each class of one variable that the draw reveals"
-            hint = f"write rows_per: {{NAME: {rows_per[name]}}} with a categorical or bernoulli variable of the draw"
-            raise SpecError.of("GV305", message, draw.key("rows_per", name), hint)
-
-
-def _has_classes(graph: ModelGraph, name: str) -> bool:
-    """Whether a variable is a single discrete draw, whose values are the classes of rows."""
-    node = graph.variables[name]
-    return node.family is not None and node.family.finite and node.family.cells(node.event, node.number)[1] == 1
-
-
-def _check_role(graph: ModelGraph, name: str, roles: tuple[str, ...], span: Span | None, reason: str) -> None:
-    fitting = graph.named(*roles)
-    hint = did_you_mean(name, fitting, f"{', '.join(roles[:-1])}{' or ' * (len(roles) > 1)}{roles[-1]} variables")
-    if name not in graph.variables:
-        raise SpecError.of("GV111", f"unknown variable '{name}'", span, hint)
-    if name not in fitting:
-        raise SpecError.of("GV111", f"'{name}' is {graph.variables[name].role}: {reason}", span, hint)

@@ -29,19 +29,19 @@ _COMPLETE = "a complete Graphviz draws every format: https://graphviz.org/downlo
 _DATE = re.compile(rb"(/CreationDate \(D:)[0-9]{14}")
 
 
-def render(spec: str | Path, output: str | Path, settings: Sequence[str] = ()) -> None:
+def render(spec: str | Path, output: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> None:
     """Draw p and q of a spec side by side into a file, in the format of its suffix.
 
     Raises:
         SpecError: For every mistake in the spec.
-        FlagError: For a setting that cannot be followed, or an output that cannot be drawn or written.
+        FlagError: For a setting or plugin that cannot be followed, or an output that cannot be drawn or written.
     """
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         hint = f"end it in one of: {', '.join(f'.{name}' for name in FORMATS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
-    text = to_dot(read_graph(spec, settings))
+    text = to_dot(read_graph(spec, settings, plugin))
     _write(path, text.encode() if kind == "dot" else _draw(text, kind))
 
 

@@ -54,18 +54,21 @@ class Evaluation:
         return table
 
 
-def evaluate(run: str | Path | Run, samples: int = 50, data: str | Path | None = None) -> Evaluation:
+def evaluate(
+    run: str | Path | Run, samples: int = 50, data: str | Path | None = None, plugin: str | Path | None = None
+) -> Evaluation:
     """Evaluate a run's last checkpoint on its test rows, and write `evaluation.json` beside it.
 
     Args:
         run: The run or its folder.
         samples: Samples a row, of the predictions by importance, of the evidence, and of the effective sample size.
         data: Where the data's files are now; None for where they were.
+        plugin: The plugin that it was trained with, if any.
 
     Raises:
-        RunError: If there is no such run, no checkpoint in it, or no test rows in its data.
+        RunError: If there is no such run, no checkpoint in it, no test rows in its data, or another plugin.
     """
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run, plugin)
     model, checkpoint = runs.load(opened), opened.checkpoint()
     folder = data or opened.manifest["data"]["folder"]
     test = load_data(opened.compile().graph, model.variables, Path(folder) if folder else None).test

@@ -46,7 +46,14 @@ class Filled:
             raise FlagError.of("GV501", f"cannot write {path}: {error.strerror}") from None
 
 
-def impute(run: str | Path | Run, data: str | Path, samples: int = 100, draws: int = 10, seed: int = 0) -> Filled:
+def impute(
+    run: str | Path | Run,
+    data: str | Path,
+    samples: int = 100,
+    draws: int = 10,
+    seed: int = 0,
+    plugin: str | Path | None = None,
+) -> Filled:
     """Fill in what is missing in a table: cells of variables with `missing: mask`, and labels.
 
     Args:
@@ -55,12 +62,13 @@ def impute(run: str | Path | Run, data: str | Path, samples: int = 100, draws: i
         samples: Samples of the latent variables a row, weighted by importance.
         draws: Draws of what is missing.
         seed: Of everything that is drawn.
+        plugin: The plugin that the run was trained with, if any.
 
     Raises:
-        RunError: If there is no such run, or no checkpoint in it yet.
+        RunError: If there is no such run, no checkpoint in it yet, or another plugin.
         DataError: For a file that is not what the spec says.
     """
-    opened = run if isinstance(run, Run) else runs.open_run(run)
+    opened = runs.open_run(run, plugin)
     model, graph = runs.load(opened), opened.compile().graph
     table = read_table(graph, model.variables, Path(data))
     generator = torch.Generator().manual_seed(seed)

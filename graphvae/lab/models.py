@@ -2,37 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from torch import nn
+
+from graphvae.compiler.errors import FlagError, Span
+from graphvae.compiler.networks import own_kinds
 from graphvae.compiler.pipeline import Compilation, compile_file
+from graphvae.compiler.plugins import Plugin
 from graphvae.runtime import Model
 from graphvae.runtime import load as load_text
 
 
-def compile(spec: str | Path, settings: Sequence[str] = ()) -> type[Model]:
+def compile(spec: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> type[Model]:
     """The model class of a spec, made from the emitted text.
 
     Args:
         spec: The spec's file.
         settings: `KEY=VALUE` settings laid over it.
+        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
 
     Raises:
         SpecError: For every mistake in the spec.
+        FlagError: For a setting or a plugin that cannot be followed.
 
     >>> model = compile("specs/digits.yaml")()
     >>> {name: list(value.shape) for name, value in model.sample(rows=3).items()}
     {'digit': [3], 'style': [3, 8], 'image': [3, 1, 8, 8]}
     """
-    return model_class(compile_file(spec, settings))
+    return model_class(compile_file(spec, settings, plugin))
 
 
 def new_model(compilation: Compilation) -> Model:
     """A model with fresh weights, drawn from torch's default generator."""
-    return cast(Callable[[], Model], model_class(compilation))()
+    make = cast(Callable[[], Model], model_class(compilation))
+    with _faults_of(compilation.plugin):
+        return make()
 
 
 def model_class(compilation: Compilation) -> type[Model]:
-    """The class that a compilation's text defines."""
-    return load_text(compilation.code, compilation.spec.model)
+    """The class that a compilation's text defines. Its plugin is executed.
+
+    Raises:
+        FlagError: If the plugin fails, or what the spec names in it is no network.
+    """
+    plugin = compilation.plugin
+    with _faults_of(plugin):
+        made = load_text(compilation.code, compilation.spec.model, (plugin.path, plugin.text) if plugin else None)
+    for name in own_kinds(compilation.spec):
+        network = getattr(sys.modules[made.__module__], name)
+        if not (isinstance(network, type) and issubclass(network, nn.Module)):
+            hint = f"write class {name}(torch.nn.Module)"
+            raise FlagError.of("GV501", f"'{name}' of the plugin is no torch.nn.Module, so its weights would not train", hint=hint)
+    return made
+
+
+@contextmanager
+def _faults_of(plugin: Plugin | None) -> Iterator[None]:
+    """What goes wrong while a plugin is executed or its classes are made is its author's to mend."""
+    try:
+        yield
+    except Exception as error:
+        if plugin is None:
+            raise
+        frames = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(plugin.path)]
+        span = _line(plugin, frames[-1]) if frames else None
+        raise FlagError.of("GV501", f"the plugin {plugin.path} fails: {type(error).__name__}: {error}", span) from error
+
+
+def _line(plugin: Plugin, number: int) -> Span:
+    """A whole line of a plugin, without its indentation."""
+    text = plugin.text.split("\n")[number - 1]
+    return Span(str(plugin.path), number, len(text) - len(text.lstrip()) + 1, number, len(text) + 1, text)

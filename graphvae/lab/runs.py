@@ -2,7 +2,7 @@
 
 spec.yaml                the resolved spec, every default in it
 model.py                 the emitted code, for reading: nothing in the folder is ever executed
-manifest.json            versions, threads, seeds, data, labelled rows, weights of the objective
+manifest.json            versions, threads, seeds, data, labelled rows, weights of the objective, checksum of a plugin
 metrics.jsonl            a line an epoch, every term by name
 events/                  the same for TensorBoard
 checkpoint.safetensors   weights, optimiser and progress, replaced in one stroke
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from graphvae.compiler.errors import FlagError, RunError
 from graphvae.compiler.pipeline import Compilation, compile_file
+from graphvae.compiler.plugins import Plugin
 from graphvae.lab.models import new_model
 from graphvae.runtime import Model
 
@@ -43,9 +44,10 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder."""
+    """A run folder, and the file of the plugin that its model needs, which is no part of it."""
 
     folder: Path
+    plugin: Path | None = None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -54,8 +56,20 @@ class Run:
         return found
 
     def compile(self) -> Compilation:
-        """The run's spec, compiled anew."""
-        return compile_file(self.folder / "spec.yaml")
+        """The run's spec, compiled anew.
+
+        Raises:
+            RunError: If the run needs a plugin, and was opened without it or with another.
+        """
+        recorded = self.manifest.get("plugin")
+        if recorded and self.plugin is None:
+            hint = f"pass it once more, if you trust it: --plugin {recorded['path']}"
+            raise RunError.of("GV401", f"{self.folder} was trained with a plugin, and nothing is executed unasked", hint=hint)
+        compilation = compile_file(self.folder / "spec.yaml", plugin=self.plugin)
+        if compilation.plugin and compilation.plugin.sha256 != (recorded or {}).get("sha256"):
+            message = f"the plugin {self.plugin} is not what {self.folder} was trained with: its checksum differs"
+            raise RunError.of("GV401", message, hint="pass the file as it was then")
+        return compilation
 
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far. A last line that a kill cut short is left out."""
@@ -112,7 +126,7 @@ class Run:
 
 
 def create(folder: Path, compilation: Compilation, manifest: Mapping[str, Any]) -> Run:
-    """A new run folder, which is there whole or not at all.
+    """A new run folder, which is there whole or not at all; the manifest says which plugin it needs.
 
     Raises:
         FlagError: If the folder exists, since no run is ever overwritten, or cannot be made.
@@ -125,24 +139,30 @@ def create(folder: Path, compilation: Compilation, manifest: Mapping[str, Any]) 
         draft = Run(Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)))
         replace_file(draft.folder / "spec.yaml", str(compilation.graph.spec).encode())
         replace_file(draft.folder / "model.py", compilation.code.encode())
-        draft.write_json("manifest.json", manifest)
+        draft.write_json("manifest.json", {**manifest, "plugin": _record(compilation.plugin)})
         draft.folder.chmod(0o755)
-        return Run(draft.folder.rename(folder))
+        return Run(draft.folder.rename(folder), compilation.plugin.path if compilation.plugin else None)
     except OSError as error:
         raise FlagError.of("GV501", f"cannot make the run folder {folder}: {error.strerror}") from None
 
 
-def open_run(folder: str | Path) -> Run:
-    """An existing run folder.
+def _record(plugin: Plugin | None) -> dict[str, str] | None:
+    return {"path": str(plugin.path.resolve()), "sha256": plugin.sha256} if plugin else None
+
+
+def open_run(run: str | Path | Run, plugin: str | Path | None = None) -> Run:
+    """An existing run folder, with the plugin that its model needs.
 
     Raises:
         RunError: If there is none.
     """
-    path = Path(folder)
+    if isinstance(run, Run):
+        return replace(run, plugin=Path(plugin)) if plugin else run
+    path = Path(run)
     if not (path / "manifest.json").is_file():
         hint = "a run is a folder that 'graphvae train' made, such as runs/digits/1"
         raise RunError.of("GV401", f"{path} is not a run folder", hint=hint)
-    return Run(path)
+    return Run(path, Path(plugin) if plugin else None)
 
 
 def free_name(folder: Path) -> Path:
@@ -151,13 +171,17 @@ def free_name(folder: Path) -> Path:
     return folder / next(str(number) for number in range(1, len(taken) + 2) if str(number) not in taken)
 
 
-def load(run: str | Path | Run) -> Model:
+def load(run: str | Path | Run, plugin: str | Path | None = None) -> Model:
     """The trained model of a run, ready to predict: its spec is compiled anew, and only tensors are read from the folder.
 
+    Args:
+        run: The run or its folder.
+        plugin: The plugin that it was trained with, if any: the same bytes, wherever the file is now. It is executed.
+
     Raises:
-        RunError: If there is no such run, no checkpoint in it yet, or one that fits another model.
+        RunError: If there is no such run, no checkpoint in it yet, one that fits another model, or another plugin.
     """
-    opened = run if isinstance(run, Run) else open_run(run)
+    opened = open_run(run, plugin)
     checkpoint = opened.checkpoint()
     if checkpoint is None:
         raise RunError.of("GV401", f"{opened.folder} has no checkpoint yet")

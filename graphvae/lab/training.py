@@ -49,6 +49,7 @@ def train(
     data: str | Path | None = None,
     run: str | Path | None = None,
     console: Console | None = None,
+    plugin: str | Path | None = None,
 ) -> Run:
     """Train a spec's model on a spec's data, in a new run folder.
 
@@ -58,14 +59,15 @@ def train(
         data: The folder of the data's files, for a source of files.
         run: The run folder; None for the next number under `runs/MODEL`.
         console: Where progress is shown; None for nowhere.
+        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
 
     Raises:
         SpecError: For every mistake in the spec.
         DataError: For data that is not what the spec says.
-        FlagError: If the run folder exists.
+        FlagError: If the run folder exists, or the plugin fails.
         RunError: If the objective leaves the real numbers.
     """
-    compilation = compile_file(spec, settings)
+    compilation = compile_file(spec, settings, plugin)
     variables = model_class(compilation).variables
     folder = Path(data) if data else None
     dataset = load_data(compilation.graph, variables, folder)
@@ -74,18 +76,24 @@ def train(
     return _fit(made, compilation, dataset, console or Console(quiet=True))
 
 
-def resume(run: str | Path, data: str | Path | None = None, console: Console | None = None) -> Run:
+def resume(
+    run: str | Path,
+    data: str | Path | None = None,
+    console: Console | None = None,
+    plugin: str | Path | None = None,
+) -> Run:
     """Go on with a run from its last checkpoint, to the same numbers as if it had never stopped.
 
     Args:
         run: The run folder.
         data: Where the data's files are now; None for where they were.
         console: Where progress is shown; None for nowhere.
+        plugin: The plugin that it was trained with, if any.
 
     Raises:
-        RunError: If there is no such run, or its data has changed.
+        RunError: If there is no such run, or its data or its plugin has changed.
     """
-    opened = runs.open_run(run)
+    opened = runs.open_run(run, plugin)
     compilation, manifest = opened.compile(), opened.manifest
     folder = data or manifest["data"]["folder"]
     dataset = load_data(compilation.graph, model_class(compilation).variables, Path(folder) if folder else None)

@@ -39,5 +39,8 @@ from graphvae.runtime.multivariate import Dirichlet as Dirichlet
 from graphvae.runtime.multivariate import LowRankNormal as LowRankNormal
 from graphvae.runtime.multivariate import MixtureOfNormals as MixtureOfNormals
 from graphvae.runtime.multivariate import MultivariateNormal as MultivariateNormal
+from graphvae.runtime.networks import Conv as Conv
+from graphvae.runtime.networks import Deconv as Deconv
 from graphvae.runtime.networks import Mlp as Mlp
+from graphvae.runtime.networks import Residual as Residual
 from graphvae.runtime.objectives import LogEvidence as LogEvidence

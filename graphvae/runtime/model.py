@@ -350,11 +350,11 @@ class Model(nn.Module):
         for name, kind in self.variables.items():
             known = block.evidence.get(name)
             if kind.role == "supervised":
-                found[name] = imputation(kind, known, q[name].value, q[name].value, weight, chosen)
+                found[name] = imputation(kind, known, q[name].value, weight, [q[name].value] * draws, chosen)
             elif kind.masked:
-                noise = kind.family.noise((*weight.shape, *kind.event), generator, weight.dtype)
-                drawn = p[name].distribution.sample(noise)
-                found[name] = imputation(kind, known, p[name].distribution.mean, drawn, weight, chosen)
+                own = [kind.family.noise((*weight.shape, *kind.event), generator, weight.dtype) for _ in range(draws)]
+                drawn = [p[name].distribution.sample(noise) for noise in own]
+                found[name] = imputation(kind, known, p[name].distribution.mean, weight, drawn, chosen)
         return found
 
     @torch.no_grad()
@@ -417,18 +417,24 @@ def detached(network: nn.Module) -> dict[str, Tensor]:
 
 
 def imputation(
-    variable: Variable, known: Evidence | None, means: Tensor, values: Tensor, weight: Tensor, chosen: Tensor
+    variable: Variable, known: Evidence | None, means: Tensor, weight: Tensor, drawn: Sequence[Tensor], chosen: Tensor
 ) -> Imputation:
-    """What is known, and in place of the rest the weighted mean, and the chosen cells [draw, row] of the values.
+    """What is known, and in place of the rest the weighted mean, and of each draw the values of its chosen cells [draw, row].
 
-    Means and values are [enumerations..., sample, row, event...].
+    Means and draws are [enumerations..., sample, row, event...].
     """
-    cells = values.expand(*weight.shape, *variable.event).reshape(weight[..., 0].numel(), *weight.shape[-1:], *variable.event)
-    drawn = cells[chosen, torch.arange(weight.shape[-1], device=weight.device)]
+    values = torch.stack([pick(each, cell, weight, variable.event) for each, cell in zip(drawn, chosen, strict=True)])
     mean = weighted_mean(weight, means, variable.event)
     if known is not None:
-        mean, drawn = known.completed(mean), known.completed(drawn)
-    return Imputation(mean, variable.family.decode(drawn))
+        mean, values = known.completed(mean), known.completed(values)
+    return Imputation(mean, variable.family.decode(values))
+
+
+def pick(values: Tensor, cell: Tensor, weight: Tensor, event: tuple[int, ...]) -> Tensor:
+    """For each row the value of one cell [row], out of [enumerations..., sample, row, event...]: [row, event...]."""
+    rows = weight.shape[-1]
+    cells = values.expand(*weight.shape, *event).reshape(weight[..., 0].numel(), rows, *event)
+    return cells[cell, torch.arange(rows, device=weight.device)]
 
 
 def join_parts(name: str, parts: Sequence[Mapping[str, Tensor]], rows: Sequence[int], like: Tensor) -> Tensor:

@@ -117,8 +117,8 @@ def with_score_function(
         ValueError: If there is one sample, with which no other can be compared.
     """
     estimate = objective(terms, knobs, label_term)
-    scores = [sum_enumerations(term.log_draw) for term in terms.values() if term.score and term.log_draw is not None]
-    if not scores:
+    scores = score_terms(terms)
+    if not scores or not torch.is_grad_enabled():
         return estimate
     log_r = total(scores)
     samples = log_r.shape[0]
@@ -128,6 +128,25 @@ def with_score_function(
         others = [objective(without_sample(terms, sample, samples), knobs, label_term).bound for sample in range(samples)]
         advantage = estimate.bound - torch.stack(others)
     return estimate._replace(bound=estimate.bound + (advantage * (log_r - log_r.detach())).sum(0))
+
+
+def score_terms(terms: Mapping[str, Term]) -> list[Tensor]:
+    """Log r of every draw that passes no gradient to its value, [sample, row]: over the cells that labels do not rule out.
+
+    The draw of a cell that is ruled out would add nothing but noise of mean zero.
+    """
+    drawn = [term.log_draw for term in terms.values() if term.score and term.log_draw is not None]
+    cells = log_cells(terms)
+    return [sum_enumerations(torch.where(ruled_out(cells, log_draw), 0.0, log_draw)) for log_draw in drawn]
+
+
+def ruled_out(cells: Tensor, like: Tensor) -> Tensor:
+    """Which of its own cells a draw [enumerations..., sample, row] has in vain, since labels rule out all that depend on it."""
+    out = cells == -torch.inf
+    for axis in range(1, out.dim() + 1):
+        if axis > like.dim() or like.shape[-axis] == 1:
+            out = out.all(-axis, keepdim=True)
+    return out.reshape(out.shape[max(0, out.dim() - like.dim()) :])
 
 
 def without_sample(terms: Mapping[str, Term], sample: int, samples: int) -> dict[str, Term]:
