@@ -32,6 +32,10 @@ SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec's file.
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/digits/1.")]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Lay a setting over the spec.")]
 DataPath = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the data's files, or the file.")]
+PluginPath = Annotated[
+    Path | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file of your own, whose classes are kinds of networks."),
+]
 
 
 class Stage(StrEnum):
@@ -55,21 +59,22 @@ def check(
     spec: SpecPath,
     form: Annotated[Format, typer.Option("--format", help="For a person, or for an editor.")] = Format.text,
     settings: Settings = [],
+    plugin: PluginPath = None,
 ) -> None:
     """Say what is wrong with a spec, and what is probably wrong."""
     if form is Format.json:
-        raise typer.Exit(_check_as_json(spec, settings))
-    graph = read_graph(spec, settings)
+        raise typer.Exit(_check_as_json(spec, settings, plugin))
+    graph = read_graph(spec, settings, plugin)
     warnings = lint(graph)
     for warning in warnings:
         typer.echo(warning, err=True)
     typer.echo(f"{spec}: {graph.p.factorisation}, {graph.q.factorisation}: no errors, {len(warnings)} warning(s)")
 
 
-def _check_as_json(spec: Path, settings: list[str]) -> int:
+def _check_as_json(spec: Path, settings: list[str], plugin: Path | None) -> int:
     """Print every finding as data; the exit code."""
     try:
-        found: Sequence[Diagnostic] = lint(read_graph(spec, settings))
+        found: Sequence[Diagnostic] = lint(read_graph(spec, settings, plugin))
     except UserError as error:
         found = error.diagnostics
     typer.echo(json.dumps({"diagnostics": [finding.record(str(spec)) for finding in found]}, indent=2))
@@ -81,21 +86,28 @@ def show(
     spec: SpecPath,
     stage: Annotated[Stage, typer.Option(help="Which form.")] = Stage.spec,
     settings: Settings = [],
+    plugin: PluginPath = None,
 ) -> None:
     """Print a spec in one of its forms: resolved, as a graph, as a plan, as code."""
     from graphvae.compiler.pipeline import compile_file
 
-    compilation = compile_file(spec, settings)
+    compilation = compile_file(spec, settings, plugin)
     forms = {Stage.spec: compilation.graph.spec, Stage.graph: compilation.graph, Stage.plan: compilation.plan}
     typer.echo(forms.get(stage, compilation.code), nl=False)
 
 
 @app.command()
-def explain(spec: SpecPath, settings: Settings = []) -> None:
+def explain(
+    spec: SpecPath,
+    as_json: Annotated[bool, typer.Option("--json", help="As data, for other programs.")] = False,
+    settings: Settings = [],
+    plugin: PluginPath = None,
+) -> None:
     """Say how each variable is drawn and why, which terms of the objective are exact, and what that costs."""
     from graphvae.compiler.explain import explain as explained
 
-    typer.echo(explained(read_graph(spec, settings)))
+    explanation = explained(read_graph(spec, settings, plugin))
+    typer.echo(json.dumps(explanation.record(str(spec)), indent=2) if as_json else explanation)
 
 
 @app.command(name="compile")
@@ -104,15 +116,17 @@ def compile_spec(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The Python file; left out: the terminal.")] = None,
     standalone: Annotated[bool, typer.Option("--standalone", help="Inline the runtime: the file needs torch alone.")] = False,
     settings: Settings = [],
+    plugin: PluginPath = None,
 ) -> None:
     """Write a spec's model as PyTorch."""
     from graphvae.compiler.pipeline import compile_file
 
-    code = compile_file(spec, settings).code
+    compilation = compile_file(spec, settings, plugin)
+    code = compilation.code
     if standalone:
         from graphvae.compiler.standalone import standalone as inlined
 
-        code = inlined(code)
+        code = inlined(code, compilation.plugin)
     _write(code, output)
 
 
@@ -131,11 +145,12 @@ def render(
     spec: SpecPath,
     output: Annotated[Path, typer.Option("--output", "-o", help="A file ending in .svg, .png, .pdf or .dot.")],
     settings: Settings = [],
+    plugin: PluginPath = None,
 ) -> None:
     """Draw p and q."""
     from graphvae.diagrams.render import render as draw
 
-    draw(spec, output, settings)
+    draw(spec, output, settings, plugin)
 
 
 @app.command()
@@ -145,6 +160,7 @@ def train(
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="The new run folder; left out: runs/MODEL/NUMBER.")] = None,
     data: DataPath = None,
     settings: Settings = [],
+    plugin: PluginPath = None,
 ) -> None:
     """Train a spec's model on its data, or go on with a run."""
     if (spec is None) == (resume is None) or (resume and (run or settings)):
@@ -153,11 +169,11 @@ def train(
     from graphvae.lab import training
 
     if spec is not None:
-        made = training.train(spec, settings, data, run, _console())
+        made = training.train(spec, settings, data, run, _console(), plugin)
     else:
         assert resume is not None
-        made = training.resume(resume, data, _console())
-    typer.echo(f"trained: graphvae evaluate {made.folder}")
+        made = training.resume(resume, data, _console(), plugin)
+    typer.echo(f"trained: graphvae evaluate {made.folder}" + (f" --plugin {made.plugin}" if made.plugin else ""))
 
 
 @app.command()
@@ -165,11 +181,12 @@ def evaluate(
     run: RunPath,
     samples: Annotated[int, typer.Option(min=2, help="Samples a row.")] = 50,
     data: DataPath = None,
+    plugin: PluginPath = None,
 ) -> None:
     """Measure a run on its test rows: errors, evidence, effective sample size."""
     from graphvae.lab.evaluation import evaluate as measure
 
-    found = measure(run, samples, data)
+    found = measure(run, samples, data, plugin)
     _console().print(found.table())
     typer.echo(f"written to {run / 'evaluation.json'}")
 
@@ -198,6 +215,7 @@ def sweep(
     run: Annotated[Path | None, typer.Option(metavar="SWEEP", help="The folder; left out: runs/MODEL/sweep-NUMBER.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="SWEEP", help="Go on with a sweep instead.")] = None,
     data: DataPath = None,
+    plugin: PluginPath = None,
     settings: Settings = [],
 ) -> None:
     """Train a spec at every point of a grid, over seeds, or where a search leads; the table has means and 95 % intervals."""
@@ -220,18 +238,18 @@ def sweep(
             run=run,
             samples=samples,
             console=console,
+            plugin=plugin,
         )
     else:
         assert resume is not None
-        made = sweeps.resume(resume, jobs, data, console)
+        made = sweeps.resume(resume, jobs, data, console, plugin)
     console.print(made.table().terminal())
     if made.best:
         typer.echo(f"best on validation rows: {made.best}")
-    typer.echo(f"written to {made.folder}: table.csv, table.md, table.tex, plot.pdf, plot.png")
-    for name, entry in made.failed.items():
-        typer.echo(f"failed: {name}\n{indent(entry.message, '  ')}", err=True)
-    if made.failed:
-        raise typer.Exit(2 if any(entry.mistake for entry in made.failed.values()) else 1)
+    typer.echo(f"written to {made.folder}")
+    for message, names in made.failed.items():
+        typer.echo(f"failed: {'; '.join(names)}\n{indent(message, '  ')}", err=True)
+    raise typer.Exit(made.exit_code)
 
 
 @app.command()
@@ -242,11 +260,12 @@ def impute(
     samples: Annotated[int, typer.Option(min=1, help="Samples of the latent variables a row.")] = 100,
     draws: Annotated[int, typer.Option(min=1, help="Draws of what is missing.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    plugin: PluginPath = None,
 ) -> None:
     """Fill in what is missing in a table: its posterior mean, and draws from the posterior."""
     from graphvae.lab.imputation import impute as fill
 
-    filled = fill(run, data, samples, draws, seed)
+    filled = fill(run, data, samples, draws, seed, plugin)
     filled.save(output)
     typer.echo(f"{output}: {', '.join(filled.means)}, each with .mean and .draws")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -155,6 +156,8 @@ def conditionals(
 
 def apply(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
     """A multilayer perceptron of the concatenated parents, with its batch normalisation by the running statistics."""
+    if network.block.kind in NETWORKS:
+        return NETWORKS[network.block.kind](network, state, inputs)
     block, layer = network.block, 0
     weights = {key.removeprefix(f"{network.attribute}."): value for key, value in state.items()}
     first = torch.cat([weights[f"first.weight_{name}"] for name, _ in network.parents], dim=1)
@@ -362,3 +365,99 @@ DRAWN: dict[str, Any] = {
     "categorical": category_draw,
     "poisson": poisson_draw,
 }
+
+
+# Networks of other kinds, whose perceptrons `apply` works out.
+
+
+def convolve(image: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    """What each of the nine places of a 3 by 3 window adds, of an image [plane, height, width] with zeros around it."""
+    padded = functional.pad(image, (1, 1, 1, 1))
+    height, width = (-(-side // stride) for side in image.shape[1:])
+    parts = [
+        torch.einsum("op,phw->ohw", weight[:, :, i, j], padded[:, i::stride, j::stride][:, :height, :width])
+        for i, j in product(range(3), repeat=2)
+    ]
+    return total(parts) + bias[:, None, None]
+
+
+def resize(image: Tensor, height: int, width: int) -> Tensor:
+    """Each new pixel is the old one in whose share of the image its upper left corner lies."""
+    rows = [row * image.shape[1] // height for row in range(height)]
+    columns = [column * image.shape[2] // width for column in range(width)]
+    return image[:, rows][:, :, columns]
+
+
+def after(features: Tensor, block: Any, weights: State, layer: int) -> tuple[Tensor, int]:
+    """Normalisation and non-linearity of features [feature] or planes [plane, height, width], and the layer behind them."""
+    pixels = (...,) + (None,) * (features.dim() - 1)
+    if block.normalisation != "none":
+        mean, variance = features.mean(), features.var(correction=0)
+        if block.normalisation == "batch":
+            mean, variance = weights[f"{layer}.running_mean"][pixels], weights[f"{layer}.running_var"][pixels]
+        features = (features - mean) / (variance + 1e-5).sqrt()
+        features = features * weights[f"{layer}.weight"][pixels] + weights[f"{layer}.bias"][pixels]
+        layer += 1
+    features = getattr(functional, block.activation)(features) if block.activation != "tanh" else features.tanh()
+    return features, layer + (2 if block.dropout else 1)
+
+
+def under(state: State, *path: str) -> State:
+    prefix = ".".join(path) + "."
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def perceptron(
+    network: NetworkPlan, part: str, parents: Mapping[str, Tensor], heads: Mapping[str, tuple[int, ...]]
+) -> NetworkPlan:
+    """The perceptron inside a network."""
+    shapes = tuple((name, tuple(value.shape)) for name, value in parents.items())
+    block = network.block.model_copy(update={"kind": "mlp"})
+    return replace(network, attribute=f"{network.attribute}.{part}", parents=shapes, heads=tuple(heads.items()), block=block)
+
+
+def conv(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
+    seen: dict[str, Tensor] = {}
+    for (name, shape), value in zip(network.parents, inputs, strict=True):
+        weights, layer, features = under(state, network.attribute, f"stem_{name}", "body"), 0, value
+        for _ in network.block.channels if len(shape) == 3 else ():
+            features = convolve(features, weights[f"{layer}.weight"], weights[f"{layer}.bias"], stride=2)
+            features, layer = after(features, network.block, weights, layer + 1)
+        seen[name] = features.flatten() if len(shape) == 3 else value
+    return apply(perceptron(network, "dense", seen, dict(network.heads)), state, list(seen.values()))
+
+
+def deconv(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
+    channels, (_, height, width) = network.block.channels, network.heads[0][1]
+    sizes = [(height, width)]
+    for _ in channels:
+        sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
+    seen = {name: value for (name, _), value in zip(network.parents, inputs, strict=True)}
+    [features] = apply(perceptron(network, "dense", seen, {"planes": (channels[0], *sizes[-1])}), state, inputs)
+    weights = under(state, network.attribute, "body")
+    features, layer = after(features, network.block, weights, 0)
+    for size in reversed(sizes[:-1]):
+        features = convolve(resize(features, *size), weights[f"{layer + 1}.weight"], weights[f"{layer + 1}.bias"])
+        features, layer = after(features, network.block, weights, layer + 2)
+    return list(
+        convolve(features, weights[f"{layer}.weight"], weights[f"{layer}.bias"]).split([s[0] for _, s in network.heads])
+    )
+
+
+def residual(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
+    weights = under(state, network.attribute)
+    first = torch.cat([weights[f"first.weight_{name}"] for name, _ in network.parents], dim=1)
+    features = first @ torch.cat([value.flatten() for value in inputs]) + weights["first.bias"]
+    features, layer = after(features, network.block, under(weights, "body"), 0)
+    for _ in network.block.hidden[1:]:
+        block = under(weights, "body", str(layer), "change")
+        change, last = after(features, network.block, block, 0)
+        features, layer = features + block[f"{last}.weight"] @ change + block[f"{last}.bias"], layer + 1
+    if not network.heads:
+        return [features]
+    made = weights[f"body.{layer}.weight"] @ features + weights[f"body.{layer}.bias"]
+    parts = made.split([prod(shape) for _, shape in network.heads])
+    return [part.reshape(shape) for part, (_, shape) in zip(parts, network.heads, strict=True)]
+
+
+NETWORKS = {"conv": conv, "deconv": deconv, "residual": residual}

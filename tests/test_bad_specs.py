@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from graphvae.compiler.check import check
-from graphvae.compiler.errors import CODES, Diagnostic, SpecError
+from graphvae.compiler.codes import CODES
+from graphvae.compiler.errors import Diagnostic, SpecError
 
 FOLDER = Path(__file__).parent / "bad_specs"
 CASES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -60,11 +61,19 @@ def test_every_code_of_a_spec_has_a_case() -> None:
     assert {finding.code for name in CASES for finding in found(name)} == SPEC_CODES
 
 
+def test_every_code_is_shown_by_a_case_of_its_own_or_by_a_command() -> None:
+    for name, code in CODES.items():
+        assert [bool(code.example), bool(code.command), bool(code.seen)].count(True) == 1, name
+        if code.example:
+            assert {finding.code for finding in found(code.example)} == {name}, "one mistake, and this one"
+        assert name in code.seen or not code.seen
+
+
 def test_every_case_has_its_text_and_the_other_way_round() -> None:
     assert sorted(path.stem for path in FOLDER.glob("*.txt")) == CASES
 
 
 def test_the_codes_in_the_source_are_those_in_the_table() -> None:
-    table = PACKAGE / "compiler" / "errors.py"
+    table = PACKAGE / "compiler" / "codes.py"
     sources = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path != table]
     assert {code for source in sources for code in re.findall(r"GV\d{3}", source)} == set(CODES)

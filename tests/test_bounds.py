@@ -460,7 +460,7 @@ def test_no_closed_form_below_a_parent_of_p() -> None:
 
 
 def test_where_the_compiler_allows_a_closed_form() -> None:
-    """Only of a draw, of families that have one, in the self-normalised bound; straight through without being asked."""
+    """Only of a draw, of families that have one, in the self-normalised bound; of a relaxed draw without being asked."""
 
     def closed(spec: str) -> Mapping[str, tuple[str, ...]]:
         return spec_model(spec).closed_kl
@@ -468,11 +468,14 @@ def test_where_the_compiler_allows_a_closed_form() -> None:
     assert closed(mixture.MIXTURE % CLOSED) == {"z": ("size",), "size": ()}
     assert closed(mixture.MIXTURE % "log_mean") == {}
     assert closed(mixture.MIXTURE % "log_mean, bound: importance, kl: closed") == {}
-    relaxed = gradients.SWITCH.replace("samples: 2", "kl: closed")
-    assert closed(relaxed % ("bernoulli", "enumerate")) == {}
-    assert closed(relaxed % ("bernoulli", "concrete")) == {}
-    assert closed(relaxed % ("bernoulli", SCORED)) == {"z": ()}
-    assert closed(gradients.SWITCH % ("bernoulli", "straight_through")) == {"z": ()}
+    assert closed(gradients.SWITCH % ("bernoulli", "enumerate", "kl: closed")) == {}
+    assert closed(gradients.SWITCH % ("bernoulli", SCORED, "kl: closed")) == {"z": ()}
+    assert closed(gradients.SWITCH % ("bernoulli", SCORED, "kl: sampled")) == {}
+    assert closed(gradients.SWITCH % ("bernoulli", "straight_through", "kl: sampled")) == {"z": ()}
+    assert closed(gradients.SWITCH % ("bernoulli", "concrete", "kl: sampled")) == {"z": ()}
+    assert closed(gradients.SWITCH % ("bernoulli", "concrete", "kl: closed, bound: importance")) == {}
+    assert closed(gradients.RELAXED % "log_mean") == {"y": ("w",), "s": ("w",)}
+    assert closed(gradients.BENEATH % "self_normalised") == {"top": ()}
     no_form = gaussian.SPEC.replace("z: {distribution: normal}", "z: {distribution: logistic}")
     assert closed(no_form % ("0.6", CLOSED)) == {"y": ()}
 

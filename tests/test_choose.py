@@ -55,7 +55,8 @@ def test_a_draw_alone(family: str, expected: str) -> None:
 
 
 def test_labels_come_before_latents_and_small_ones_before_large() -> None:
-    chosen = gradients(graph_of({"z": "distribution: bernoulli, size: 6", "y": LABEL}, {"z": "[x]", "y": "[x, z]"}))
+    large = "distribution: categorical, categories: 50, role: supervised"
+    chosen = gradients(graph_of({"z": SWITCHES, "y": large}, {"z": "[x]", "y": "[x]"}))
     assert chosen == {"z": "concrete", "y": "enumerate"}
     small = {"a": "distribution: bernoulli, size: 6", "b": "distribution: bernoulli, size: 2"}
     assert gradients(graph_of(small, {"a": "[x]", "b": "[x]"})) == {"a": "concrete", "b": "enumerate"}
@@ -73,8 +74,32 @@ def test_max_cells_is_what_bounds_it() -> None:
 def test_an_importance_bound_enumerates_nothing_below_a_draw() -> None:
     variables, below, beside = {"z": NORMAL, "y": LABEL}, {"z": "[x]", "y": "[x, z]"}, {"y": "[x]", "z": "[x, y]"}
     assert gradients(graph_of(variables, below))["y"] == "enumerate"
-    assert gradients(graph_of(variables, below, objective="{bound: importance}"))["y"] == "concrete"
+    assert gradients(graph_of(variables, below, objective="{bound: importance}"))["y"] == "score_function"
     assert gradients(graph_of(variables, beside, objective="{bound: importance}"))["y"] == "enumerate"
+
+
+MANY = "distribution: bernoulli, size: 7"
+HIDDEN = "{parents: [%s], network: {hidden: [3]}}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "q", "p", "objective", "expected"),
+    [
+        ({"z": MANY, "y": LABEL}, {"y": "[x]", "z": "[x, y]"}, "", "{}", "concrete"),
+        ({"z": MANY, "y": LABEL}, {"y": "[x]", "z": "[x, y]"}, "z: [y]", "{kl: sampled}", "concrete"),
+        ({"z": MANY, "y": NORMAL}, {"z": "[x]", "y": "[x, z]"}, "", "{}", "concrete"),
+        ({"z": MANY, "y": LABEL}, {"z": "[x]", "y": "[x, z]"}, "", "{}", "score_function"),
+        ({"z": MANY, "y": LABEL}, {"z": "[x]", "h": HIDDEN % "z", "y": "[h]"}, "", "{}", "score_function"),
+        ({"z": MANY, "y": NORMAL}, {"z": "[x]", "y": "[x, z]"}, "z: [y]", "{}", "score_function"),
+        ({"z": MANY, "y": NORMAL}, {"z": "[x]", "y": "[x, z]"}, f"h: {HIDDEN % 'y'}\n  z: [h]", "{}", "score_function"),
+        ({"z": MANY}, {"z": "[x]"}, "", "{bound: importance}", "score_function"),
+    ],
+)
+def test_a_relaxed_draw_is_only_chosen_where_its_divergence_has_its_closed_form(
+    variables: dict[str, str], q: dict[str, str], p: str, objective: str, expected: str
+) -> None:
+    """Not with a label behind it or a parent of p below it, through a network or directly, and not under importance."""
+    assert gradients(graph_of(variables, q, p, objective))["z"] == expected
 
 
 @pytest.mark.parametrize(
@@ -98,6 +123,7 @@ def test_a_temperature_is_shown_where_there_is_one() -> None:
 
 
 CLOSED = "{kl: closed}"
+SCORED, RELAXED = "{parents: [x], gradient: score_function}", "{parents: [x], gradient: concrete}"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +137,7 @@ CLOSED = "{kl: closed}"
         (
             {"z": NORMAL, "y": LABEL},
             {"z": "[x]", "y": "[x, z]"},
-            "h: {parents: [y], network: {hidden: [3]}}\n  z: [h]",
+            f"h: {HIDDEN % 'y'}\n  z: [h]",
             CLOSED,
             False,
             ("y",),
@@ -120,6 +146,13 @@ CLOSED = "{kl: closed}"
         ({"z": NORMAL}, {"z": "{parents: [x], distribution: laplace}"}, "", CLOSED, False, (), "no closed form"),
         ({"z": NORMAL}, {"z": "[x]"}, "", "{kl: closed, bound: importance}", False, (), "the bound is importance"),
         ({"y": LABEL}, {"y": "[x]"}, "", CLOSED, False, (), "every value"),
+        ({"z": MANY}, {"z": SCORED}, "", CLOSED, True, (), ""),
+        ({"z": MANY}, {"z": SCORED}, "", "{}", False, (), "sampled"),
+        ({"z": MANY}, {"z": "{parents: [x], gradient: straight_through}"}, "", "{kl: sampled}", True, (), ""),
+        ({"z": MANY}, {"z": RELAXED}, "", "{kl: sampled}", True, (), ""),
+        ({"z": MANY}, {"z": RELAXED}, "", "{bound: importance}", False, (), "the bound is importance"),
+        ({"z": MANY, "y": LABEL}, {"z": RELAXED, "y": "[x, z]"}, "", "{}", True, ("y",), ""),
+        ({"z": MANY, "y": LABEL}, {"z": RELAXED, "y": "[x, z]"}, "z: [y]", "{}", False, ("y",), "parent in p, y"),
     ],
 )
 def test_where_a_divergence_is_closed(

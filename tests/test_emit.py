@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphvae import runtime
 from graphvae.compiler.emit import emit
 from graphvae.compiler.families import FAMILIES, POSITIVE_FLOOR, Family
 from graphvae.compiler.pipeline import compile_text
-from graphvae.compiler.spec import Network
-from graphvae import runtime
-from graphvae.runtime import Mlp, positive
+from graphvae.compiler.spec import KINDS, Network
+from graphvae.runtime import positive
 
 TEXT = "model: m\nvariables: {x: {distribution: normal, role: observed}}\np: {x: []}\nq: {}"
 PLAN = compile_text(TEXT, "m.yaml").plan
@@ -61,6 +61,13 @@ def test_one_dimension_is_the_default(family: Family) -> None:
 
 def test_options_left_out_are_the_defaults() -> None:
     assert inspect.signature(positive).parameters["floor"].default == POSITIVE_FLOOR
-    defaults = {name: row.default for name, row in inspect.signature(Mlp).parameters.items() if row.default is not row.empty}
-    assert defaults == {name: getattr(Network(), name) for name in defaults}
-    assert set(Network.model_fields) == {*defaults, "kind", "hidden"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_of_a_network_left_out_are_the_defaults(kind: str) -> None:
+    network = Network(kind=kind)
+    parameters = inspect.signature(getattr(runtime, network.module)).parameters
+    assert set(parameters) == {"parents", "heads", *network.keys}
+    defaults = {name: row.default for name, row in parameters.items() if row.default is not row.empty}
+    assert defaults == {name: getattr(network, name) for name in defaults}
+    assert set(network.keys) - defaults.keys() <= {"hidden", "channels"}

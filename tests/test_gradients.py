@@ -27,8 +27,8 @@ from exact import (
     unpositive,
     with_nodes,
 )
-from scipy import stats
-from torch import Tensor, nn
+from scipy import integrate, special, stats
+from torch import Tensor, distributions, nn
 from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 from worlds import Logits, Worlds, logits
@@ -36,7 +36,7 @@ from worlds import Logits, Worlds, logits
 from graphvae.runtime import Bernoulli, Block, Categorical, Draws, Evidence, Knobs, Mlp, Model, Normal, Term, Variable
 from graphvae.runtime import model as runtime
 from graphvae.runtime.draws import Draw
-from graphvae.runtime.objectives import Estimate, log_evidence, self_normalised
+from graphvae.runtime.objectives import Estimate, log_evidence, ruled_out, score_terms, self_normalised
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -239,6 +239,27 @@ def test_one_sample_has_no_other_to_be_compared_with() -> None:
     assert model.objective(known, samples=1).isfinite().all()  # nothing is drawn
 
 
+@pytest.mark.parametrize("bound", ["self_normalised", "importance"])
+def test_without_a_gradient_one_sample_is_enough(bound: str) -> None:
+    """An estimate that nobody differentiates is log p - log q of its draws, and the mean of it the lower bound of O1."""
+    model, worlds = small(discrete.BEHIND, SCORED, SCORED, bound=bound)
+    data, seed = {"x": torch.zeros(50)}, 0
+    block, probability = worlds.block(model, [ROW], samples=1)
+    q, _ = model.infer(model.block(data, 1, torch.Generator().manual_seed(seed)), model.knobs())
+    y, z = (q[name].value.argmax(-1)[0].numpy() for name in "yz")
+    tables = discrete.BEHIND["z"].table[z] * discrete.BEHIND["y"].table[z, y]
+    ratio = np.log(discrete.LIKELIHOOD[y, z] * discrete.P["y"].table[y] / 3 / tables)
+    with torch.no_grad():
+        assert (probability @ bounds(model, block, worlds)).item() == near(discrete.ELBO)
+        found = model.objective(data, 1, torch.Generator().manual_seed(seed))
+    np.testing.assert_allclose(found, ratio, rtol=0, atol=1e-12)
+    assert len(set(zip(y, z, strict=True))) == 6
+    with torch.inference_mode():
+        assert torch.equal(model.objective(data, 1, torch.Generator().manual_seed(seed)), found)
+    with pytest.raises(ValueError, match="two or more"):
+        model.objective(data, samples=1)
+
+
 BESIDE = """
 model: beside
 variables:
@@ -370,15 +391,20 @@ def test_the_score_function_gradient_of_a_count() -> None:
         assert abs(np.mean(found) - exact_value) < 4 * standard_error < 0.02
 
 
-def moments(model: Model, worlds: Worlds, samples: int) -> tuple[Tensor, float]:
-    """The mean of a row's gradient in the table of z, and the trace of its covariance."""
-    block, probability = worlds.block(model, [ROW], samples)
-    weight = model.encoder.z_logits if not worlds.q["z"].parents else model.encoder.z.first.weight_y
+def moments(
+    model: Model, worlds: Worlds, patterns: list[Mapping[str, int]], samples: int, name: str = "z"
+) -> tuple[Tensor, float]:
+    """The mean of a row's gradient in the table of a variable, and the trace of its covariance: of the first pattern's rows."""
+    block, probability = worlds.block(model, patterns, samples)
+    weight = (
+        output_weight(getattr(model.encoder, name), parents) if (parents := worlds.q[name].parents) else model.encoder.z_logits
+    )
     bound = bounds(model, block, worlds)
-    (each,) = torch.autograd.grad(bound, weight, torch.eye(len(bound)), is_grads_batched=True)
-    each = each.flatten(1)
-    mean = (probability[:, None] * each).sum(0)
-    return mean, (probability[:, None] * (each - mean).square()).sum().item()
+    rows = int((probability.cumsum(0) < 1 - 1e-9).sum()) + 1
+    (each,) = torch.autograd.grad(bound, weight, torch.eye(len(bound))[:rows], is_grads_batched=True)
+    each, probability = each.flatten(1), probability[:rows, None]
+    mean = (probability * each).sum(0)
+    return mean, (probability * (each - mean).square()).sum().item()
 
 
 @pytest.mark.parametrize("q", ["behind", "first"])
@@ -387,11 +413,99 @@ def test_o8_a_sum_over_values_has_the_same_mean_gradient_and_less_variance(q: st
     found = {}
     for z, y in ((SCORED, SCORED), (SCORED, "enumerate"), ("enumerate", "enumerate")):
         model, worlds = small(discrete.BEHIND if q == "behind" else discrete.FIRST, z, y)
-        found[z, y] = moments(model, worlds, samples=2)
+        found[z, y] = moments(model, worlds, [ROW], samples=2)
     (drawn, most), (summed, less), (exact_mean, none) = found.values()
     torch.testing.assert_close(drawn, exact_mean, rtol=0, atol=1e-12)
     torch.testing.assert_close(summed, exact_mean, rtol=0, atol=1e-12)
     assert none < 1e-20 < less < most
+
+
+def gradient_at_two_samples(y: int) -> tuple[np.ndarray, float]:
+    """Mean and variance of O2's gradient in the logits of z, with the label: by hand, over nine pairs of draws.
+
+    The weights are equal, so that L - L(-s) is half of the difference of two log-ratios, and log r has the scores of two draws.
+    """
+    prior, q = discrete.P["y"].table[y] / 3, discrete.FIRST["z"].table[y]
+    ratio = np.log(discrete.LIKELIHOOD[y] * prior / q)
+    made = []
+    for one, other in product(range(3), repeat=2):
+        scores = np.eye(3)[[one, other]] - q
+        made.append((ratio[one] - ratio[other]) / 2 * (scores[0] - scores[1]) - scores.mean(0))
+    probability = np.outer(q, q).reshape(-1, 1)
+    mean = (probability * np.array(made)).sum(0)
+    return mean, float((probability * (np.array(made) - mean) ** 2).sum())
+
+
+@pytest.mark.parametrize("y", [0, 1])
+def test_what_a_label_rules_out_adds_no_variance(y: int) -> None:
+    """In a block with rows that lack the label there is a draw for each of its values: of a known one, all but one is in vain.
+
+    In O2 with y = 0 they would make a variance of 1.58 of one of 0.67.
+    """
+    model, worlds = small(discrete.FIRST, SCORED, "enumerate")
+    right, variance = gradient_at_two_samples(y)
+    assert variance == pytest.approx([0.66828, 1.02956][y], abs=5e-6)
+    for others in ([], [ROW], [ROW, ROW | {"y": 1 - y}]):
+        mean, found = moments(model, worlds, [ROW | {"y": y}, *others], samples=2)
+        assert mean.reshape(3, 2)[:, y].tolist() == near(right.tolist())
+        assert found == near(variance)
+
+
+@pytest.mark.parametrize("known", [{"a": 0}, {"a": 1}, {"z": 1}, {"a": 1, "z": 0}], ids=str)
+def test_what_one_of_two_labels_rules_out_adds_no_variance(known: dict[str, int]) -> None:
+    """A draw below two enumerated variables, of which one is known or both are: as in a block where every row knows it."""
+    text = CHAIN % ("enumerate", "enumerate", SCORED, "log_mean")
+    text = text.replace("z: {distribution: categorical", "z: {role: supervised, distribution: categorical")
+    model, worlds = fill(spec_model(text), masks.P, masks.Q_OF_X), chain("enumerate", "enumerate", SCORED)[1]
+    alone, mixed = (moments(model, worlds, [ROW | known, *others], 2, "b") for others in ([], [ROW]))
+    torch.testing.assert_close(mixed[0], alone[0], rtol=0, atol=1e-12)
+    assert mixed[1] == near(alone[1])
+    assert alone[1] > 0.1
+
+
+def by_loops(cells: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Which places of a draw of that shape have no cell left: a place of a draw stands for all cells that agree with it."""
+    full = torch.broadcast_shapes(cells.shape, shape)
+    left = torch.zeros(shape, dtype=torch.bool)
+    for place in product(*map(range, full)):
+        own = tuple(min(index, size - 1) for index, size in zip(place[len(full) - len(shape) :], shape, strict=True))
+        left[own] |= cells.expand(full)[place] > -torch.inf
+    return ~left
+
+
+OUT = -torch.inf
+ONE = torch.tensor([[[0.0, OUT, -1.0]], [[OUT, OUT, -2.0]]])  # of two values: the first is known, neither agrees, unknown
+TWO = ONE.reshape(2, 1, 1, 3) + torch.tensor([[-1.0, -1.0, -1.0], [0.0, 0.0, OUT]]).reshape(1, 2, 1, 3)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+@pytest.mark.parametrize(
+    ("cells", "axes"),
+    [(torch.tensor(0.0), ()), (ONE, (2,)), (ONE, ()), (TWO, (2, 2)), (TWO, (2,)), (TWO, (2, 1)), (TWO, ())],
+    ids=["nothing", "its axis", "not its axis", "both axes", "the first axis", "the second axis", "neither axis"],
+)
+def test_the_cells_that_a_draw_has_in_vain(cells: Tensor, axes: tuple[int, ...], samples: int) -> None:
+    """A draw that lacks an axis is needed where any value on it is left. Samples may share a cell's weight, or not."""
+    if cells.dim():
+        cells = cells + torch.linspace(0, 1, samples).reshape(samples, 1)
+    shape = (*axes, 4, 3)
+    found = ruled_out(cells, torch.zeros(shape))
+    assert torch.equal(found.expand(shape), by_loops(cells, shape))
+
+
+def test_the_scores_of_a_row() -> None:
+    """Two draws under one enumerated variable of which a row may know the value, one of them below it: sums by hand."""
+    above, below = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.arange(8.0).reshape(2, 2, 2)  # [sample, row], [value, ...]
+    cells, zero = torch.tensor([[[-0.3, OUT]], [[-1.4, 0.0]]]), torch.zeros(2)
+    terms = {
+        "u": Term(zero, log_draw=above, score=True),
+        "e": Term(zero, log_cell=cells, known=torch.tensor([False, True])),
+        "v": Term(zero, log_draw=below, score=True),
+        "w": Term(zero, log_draw=above),
+    }
+    of_u, of_v = score_terms(terms)
+    assert torch.equal(of_u, above)
+    assert of_v.tolist() == [[0.0 + 4.0, 5.0], [2.0 + 6.0, 7.0]]
 
 
 RELAXED = """
@@ -427,41 +541,63 @@ def linear(network: Mlp, **parents: Tensor) -> Tensor:
 def relaxed_objective(
     model: Model, x: Tensor, y: int, w: int, noise: Mapping[str, Tensor], alpha: float, label_term: str
 ) -> Tensor:
-    """One row's objective by torch's own relaxed distributions; a label of -1 is missing."""
-    q, p, normal = model.encoder, model.decoder, torch.distributions.Normal
+    """One row's objective by torch's own distributions, with beta 0.5 of labels and 1.5 of s; a label of -1 is missing."""
+    q, p = model.encoder, model.decoder
     logits_y = linear(q.y, x=x.reshape(1, 1))
-    gumbel = -(-noise["y"].log()).log()
-    log_y = ((logits_y.log_softmax(-1) + gumbel) / TEMPERATURE["y"]).log_softmax(-1)
-    draw = ExpRelaxedCategorical(torch.tensor(TEMPERATURE["y"]), logits=logits_y.expand(log_y.shape))
-    even = ExpRelaxedCategorical(torch.tensor(TEMPERATURE["y"]), logits=torch.zeros(log_y.shape))
-    log_q, log_p, value = draw.log_prob(log_y), even.log_prob(log_y), log_y.exp()
-    log_label = torch.zeros(len(log_y))
+    log_y = relaxed_category(logits_y, noise["y"], TEMPERATURE["y"])
+    divergence_y = category_divergence(logits_y, torch.zeros(3), log_y, TEMPERATURE["y"], closed=w < 0)
+    value, log_label = log_y.exp(), torch.zeros(len(log_y))
     if y >= 0:
         value = torch.eye(3)[y].expand(log_y.shape)
-        log_label, log_p = logits_y.log_softmax(-1)[0, y].expand(len(log_y)), torch.full((len(log_y),), -np.log(3))
-        log_q = log_label
-    logits_s = linear(q.s, y=value)
+        log_label = logits_y.log_softmax(-1)[0, y].expand(len(log_y))
+        divergence_y = log_label + log(3)
+    logits_s, prior_s = linear(q.s, y=value), linear(p.s, y=value)
     raw = (logits_s - torch.logit(noise["s"])) / TEMPERATURE["s"]
-    log_q = log_q + LogitRelaxedBernoulli(torch.tensor(TEMPERATURE["s"]), logits=logits_s).log_prob(raw).sum(-1)
-    log_p = log_p + LogitRelaxedBernoulli(torch.tensor(TEMPERATURE["s"]), logits=linear(p.s, y=value)).log_prob(raw).sum(-1)
+    divergence_s = switch_divergence(logits_s, prior_s, raw, TEMPERATURE["s"], closed=w < 0).sum(-1)
     values = torch.tensor([[0.0], [1.0]] if w < 0 else [[float(w)]])
-    log_w = torch.distributions.Bernoulli(logits=linear(q.w, y=value, s=raw.sigmoid())[:, 0]).log_prob(values)
+    log_w = distributions.Bernoulli(logits=linear(q.w, y=value, s=raw.sigmoid())[:, 0]).log_prob(values)
     loc = linear(p.x, y=value, s=raw.sigmoid())[:, 0] + values * p.x.first.weight_w[0, 0]
-    ratio = normal(loc, 0.5).log_prob(x) + log_p - np.log(2) - log_q - log_w
+    ratio = distributions.Normal(loc, 0.5).log_prob(x) - 0.5 * (divergence_y + log_w + log(2)) - 1.5 * divergence_s
     main = ((log_w + log_label).flatten().softmax(0) * ratio.flatten()).sum()
     of_w = (log_w[0].logsumexp(0) - log(len(log_y)) if label_term == "log_mean" else log_w[0].mean()) if w >= 0 else 0.0
-    return main + (1 + alpha) * (log_label[0] + of_w)
+    return main + (0.5 + alpha) * (log_label[0] + of_w)
+
+
+def relaxed_category(logits_of: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """The log-value of a relaxed category."""
+    return ((logits_of.log_softmax(-1) - (-noise.log()).log()) / temperature).log_softmax(-1)
+
+
+def category_divergence(q: Tensor, p: Tensor, log_value: Tensor, temperature: float, closed: bool) -> Tensor:
+    """KL between two categories, or the difference of the log-densities of their relaxations."""
+    if closed:
+        return distributions.kl_divergence(distributions.Categorical(logits=q), distributions.Categorical(logits=p))
+    at = torch.tensor(temperature)
+    one, other = (ExpRelaxedCategorical(at, logits=each.expand(log_value.shape)) for each in (q, p))
+    return one.log_prob(log_value) - other.log_prob(log_value)
+
+
+def switch_divergence(q: Tensor, p: Tensor, raw: Tensor, temperature: float, closed: bool) -> Tensor:
+    """The same of switches, one by one."""
+    if closed:
+        return distributions.kl_divergence(distributions.Bernoulli(logits=q), distributions.Bernoulli(logits=p))
+    one, other = (LogitRelaxedBernoulli(torch.tensor(temperature), logits=each) for each in (q, p))
+    return one.log_prob(raw) - other.log_prob(raw)
 
 
 @pytest.mark.parametrize("label_term", LABEL_TERMS)
 @pytest.mark.parametrize("samples", [1, 4])
 def test_concrete_draws_in_a_mixed_block(samples: int, label_term: str) -> None:
-    """Relaxed where the value is missing, one-hot and scored by probability where it is known; and the gradient of it all."""
+    """Relaxed where the value is missing, one-hot and scored by probability where it is known; and the gradient of it all.
+
+    Log q - log p of a relaxed draw is the divergence of its categories, but for rows that know the label behind it: there the
+    draws are weighted, and densities are compared.
+    """
     model, rows = relaxed_model(label_term), list(product((-1, 0, 2), (-1, 0, 1)))
     x, (y, w) = torch.linspace(-1, 1, len(rows)), torch.tensor(rows).T
     noise = model.noise(samples, len(rows), torch.Generator().manual_seed(0))
     block = Block(model.evidence({"x": x, "y": y, "w": w.double()}), noise)
-    knobs = model.knobs(alpha=0.3, temperature=TEMPERATURE)
+    knobs = model.knobs(alpha=0.3, beta={"y": 0.5, "w": 0.5, "s": 1.5}, temperature=TEMPERATURE)
     q, terms = model.infer(block, knobs)
     hot = torch.eye(3)[y.clamp_min(0)].expand(samples, -1, -1)
     known = (y >= 0).expand(samples, -1)
@@ -479,6 +615,48 @@ def test_concrete_draws_in_a_mixed_block(samples: int, label_term: str) -> None:
     weights = list(model.parameters())
     found, right = (torch.autograd.grad(b.sum(), weights, allow_unused=True, materialize_grads=True) for b in (bound, expected))
     for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+
+
+BENEATH = """
+model: beneath
+variables:
+  top: {distribution: bernoulli, size: 2}
+  code: {distribution: categorical, categories: 3}
+  x: {distribution: normal, role: observed}
+p:
+  code: {parents: [top], network: {hidden: []}}
+  x: {parents: [code], network: {hidden: []}, parameters: {scale: 0.5}}
+q:
+  code: {parents: [x], network: {hidden: []}, gradient: concrete}
+  top: {parents: [code], network: {hidden: []}, gradient: concrete}
+objective: {bound: %s}
+"""
+
+
+@pytest.mark.parametrize("bound", ["self_normalised", "importance"])
+def test_densities_against_a_parent_below_and_under_importance(bound: str) -> None:
+    """Top stands below code in q and above it in p: given top, code does not follow q(code | x), and densities are compared.
+
+    The divergence of top is that of its switches, but not where it is weighed by the importance bound.
+    """
+    torch.manual_seed(0)
+    model, rows, at = spec_model(BENEATH % bound), 6, {"code": 0.4, "top": 0.7}
+    p, q, x = model.decoder, model.encoder, torch.linspace(-1, 1, rows)[:, None]
+    noise = model.noise(3, rows, torch.Generator().manual_seed(0))
+    knobs = model.knobs(beta={"code": 0.5, "top": 1.5}, temperature=at)
+    found = model.estimate(Block(model.evidence({"x": x[:, 0]}), noise), knobs)[1].bound
+    of_code = linear(q.code, x=x)
+    code = relaxed_category(of_code, noise["code"], at["code"])
+    of_top = linear(q.top, code=code.exp())
+    top = (of_top - torch.logit(noise["top"])) / at["top"]
+    of_code = category_divergence(of_code, linear(p.code, top=top.sigmoid()), code, at["code"], closed=False)
+    closed = bound == "self_normalised"
+    of_top = switch_divergence(of_top, torch.zeros(2), top, at["top"], closed).sum(-1)
+    ratio = distributions.Normal(linear(p.x, code=code.exp())[..., 0], 0.5).log_prob(x[:, 0]) - 0.5 * of_code - 1.5 * of_top
+    expected = ratio.mean(0) if closed else ratio.logsumexp(0) - log(3)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for one, other in zip(*(torch.autograd.grad(b.sum(), list(model.parameters())) for b in (found, expected)), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
@@ -526,15 +704,17 @@ variables:
   x: {distribution: normal, role: observed}
 p: {x: {parents: [z], network: {hidden: []}, parameters: {scale: 0.7}}}
 q: {z: {parents: [x], network: {hidden: []}, gradient: %s}}
-objective: {samples: 2}
+objective: {%s}
 """
 FAMILIES = {"bernoulli": "bernoulli", "categorical": "categorical, categories: 2"}
 LOGIT = 0.9
+ON = 1 / (1 + np.exp(-LOGIT))
+SIGNAL = 1.1
 
 
-def switch(family: str, gradient: str) -> tuple[Model, Tensor]:
+def switch(family: str, gradient: str, objective: str = "samples: 2") -> tuple[Model, Tensor]:
     """A switch between x ~ N(0, .7^2) and N(1.5, .7^2), on with probability sigmoid(.9), and the weight that holds the .9."""
-    model = spec_model(SWITCH % (FAMILIES[family], gradient))
+    model = spec_model(SWITCH % (FAMILIES[family], gradient, objective))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -544,40 +724,78 @@ def switch(family: str, gradient: str) -> tuple[Model, Tensor]:
     return model, bias
 
 
-def switch_gradients(family: str, gradient: str, temperature: float | None, rows: int = 100_000) -> dict[str, float]:
-    """The mean derivative in the logit of log p(x | z) and of -(log q - log p), by the midpoint rule over the noise."""
-    model, bias = switch(family, gradient)
+def switch_block(model: Model, family: str, rows: int = 100_000) -> Block:
+    """A row for every node of the midpoint rule over the noise."""
     uniform = (torch.arange(rows) + 0.5) / rows
     if family == "bernoulli":
         noise = uniform[None]
     else:  # two Gumbel variables whose difference is logistic
         noise = torch.stack([torch.full((rows,), -1.0).exp(), (-(-torch.logit(uniform)).exp()).exp()], -1)[None]
         noise = noise.clamp_min(torch.finfo(noise.dtype).tiny)
-    block = Block(model.evidence({"x": torch.full((rows,), 1.1)}), {} if gradient == "enumerate" else {"z": noise})
-    knobs = {beta: model.knobs(beta=beta, temperature={} if temperature is None else {"z": temperature}) for beta in (0.0, 1.0)}
-    means = [model.estimate(block, knobs[beta])[1].bound.mean() for beta in (0.0, 1.0)]
+    return Block(model.evidence({"x": torch.full((rows,), SIGNAL)}), {} if model.variables["z"].enumerated else {"z": noise})
+
+
+def switch_gradients(
+    family: str, gradient: str, temperature: float | None, objective: str = "samples: 2", rows: int = 100_000
+) -> dict[str, float]:
+    """The mean derivative in the logit of log p(x | z) and of -(log q - log p)."""
+    model, bias = switch(family, gradient, objective)
+    block, at = switch_block(model, family, rows), {} if temperature is None else {"z": temperature}
+    means = [model.estimate(block, model.knobs(beta=beta, temperature=at))[1].bound.mean() for beta in (0.0, 1.0)]
     likelihood, whole = (torch.autograd.grad(mean, bias, retain_graph=True)[0][-1].item() for mean in means)
     return {"likelihood": likelihood, "divergence": whole - likelihood}
 
 
+TEMPERATURES = (2.0, 1.0, 0.5, 0.25, 0.1, 0.05)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_bias_of_a_concrete_gradient(family: str) -> None:
-    """That of the likelihood vanishes with the temperature. That of the divergence is the same at every temperature.
+    """It is that of the likelihood, and vanishes with the temperature: the divergence is that of the categories."""
+    right, biases = switch_gradients(family, "enumerate", None), []
+    assert right["divergence"] == near(-LOGIT * ON * (1 - ON))
+    for temperature in TEMPERATURES:
+        found = switch_gradients(family, "concrete", temperature)
+        assert found["divergence"] == near(-LOGIT * ON * (1 - ON))
+        biases.append(abs(found["likelihood"] - right["likelihood"]))
+    assert sorted(biases, reverse=True) == biases
+    assert biases[-1] < 0.015 < 0.1 < biases[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_bias_of_a_gradient_by_densities(family: str) -> None:
+    """At one sample the importance bound is the same bound. Its divergence is another, the same one at every temperature.
 
     Up to a one-to-one map, a relaxed draw is a logistic variable whose location is the logit L, whatever the temperature: so
     the divergence from the even switch is that of two logistic distributions, L coth(L / 2) - 2.
     """
-    right = switch_gradients(family, "enumerate", None)
-    on = 1 / (1 + np.exp(-LOGIT))
-    assert right["divergence"] == near(-LOGIT * on * (1 - on))
-    biases = []
-    for temperature in (2.0, 1.0, 0.5, 0.25, 0.1, 0.05):
-        found = switch_gradients(family, "concrete", temperature)
-        of_logistic = 1 / np.tanh(LOGIT / 2) - LOGIT / 2 / np.sinh(LOGIT / 2) ** 2
+    of_logistic = 1 / np.tanh(LOGIT / 2) - LOGIT / 2 / np.sinh(LOGIT / 2) ** 2
+    assert of_logistic > 1.5 * LOGIT * ON * (1 - ON)
+    for temperature in TEMPERATURES:
+        found = switch_gradients(family, "concrete", temperature, "bound: importance")
         assert found["divergence"] == pytest.approx(-of_logistic, abs=1e-5)
-        biases.append(abs(found["likelihood"] - right["likelihood"]))
-    assert sorted(biases, reverse=True) == biases
-    assert biases[-1] < 0.015 < 0.1 < biases[0]
+        assert found["likelihood"] == near(switch_gradients(family, "concrete", temperature)["likelihood"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_value_of_a_concrete_bound(family: str) -> None:
+    """Log p at the relaxed value, by quadrature over the logistic noise, less the categories' divergence: it tends to the ELBO."""
+    model, _ = switch(family, "concrete")
+    block, values = switch_block(model, family), []
+    kl = ON * log(2 * ON) + (1 - ON) * log(2 * (1 - ON))
+    for temperature in TEMPERATURES:
+
+        def at(noise: float, temperature: float = temperature) -> float:
+            soft = special.expit((LOGIT + noise) / temperature)
+            return float(stats.norm.logpdf(SIGNAL, 1.5 * soft, 0.7) * stats.logistic.pdf(noise))
+
+        likelihood, _ = integrate.quad(at, -40, 40, points=[-LOGIT], epsabs=1e-10, limit=200)
+        values.append(model.estimate(block, model.knobs(temperature={"z": temperature}))[1].bound.mean().item())
+        assert values[-1] == pytest.approx(likelihood - kl, rel=0, abs=1e-7)
+    right = ON * stats.norm.logpdf(SIGNAL, 1.5, 0.7) + (1 - ON) * stats.norm.logpdf(SIGNAL, 0.0, 0.7) - kl
+    gaps = [abs(value - right) for value in values]
+    assert sorted(gaps, reverse=True) == gaps
+    assert gaps[-1] < 0.01 < 0.1 < gaps[0]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -586,7 +804,7 @@ def test_a_hard_draw_has_the_exact_value_and_the_gradient_of_the_relaxed_one(fam
     model, bias = switch(family, "straight_through")
     rows, temperature = 4000, 0.6
     noise = model.noise(2, rows, torch.Generator().manual_seed(4))
-    block = Block(model.evidence({"x": torch.full((rows,), 1.1)}), noise)
+    block = Block(model.evidence({"x": torch.full((rows,), SIGNAL)}), noise)
     knobs = model.knobs(temperature={"z": temperature})
     q, terms = model.infer(block, knobs)
     if family == "bernoulli":
@@ -603,24 +821,28 @@ def test_a_hard_draw_has_the_exact_value_and_the_gradient_of_the_relaxed_one(fam
     on = torch.sigmoid(torch.tensor(LOGIT))
     kl = on * (2 * on).log() + (1 - on) * (2 * (1 - on)).log()
     torch.testing.assert_close(terms["z"].kl.expand(1, rows)[0], kl.expand(rows))
-    log_x = torch.distributions.Normal(1.5 * hard, 0.7).log_prob(torch.tensor(1.1))
+    log_x = torch.distributions.Normal(1.5 * hard, 0.7).log_prob(torch.tensor(SIGNAL))
     bound = model.estimate(block, knobs)[1].bound
     torch.testing.assert_close(bound, log_x.mean(0) - kl)
-    slope = (1.1 - 1.5 * hard) / 0.49 * 1.5 * soft * (1 - soft) / temperature
+    slope = (SIGNAL - 1.5 * hard) / 0.49 * 1.5 * soft * (1 - soft) / temperature
     (found,) = torch.autograd.grad(bound.sum(), bias)
     assert found[-1].item() == pytest.approx((slope.mean(0) - LOGIT * on * (1 - on)).sum().item(), rel=1e-12)
 
 
-def test_straight_through_has_the_value_of_the_enumerated_bound() -> None:
-    """The mean over all draws, with and without its own label: hard values, and KL in closed form only where it is drawn."""
-    model, worlds = small(discrete.FIRST, "straight_through", "enumerate")
+@pytest.mark.parametrize("gradient", ["straight_through", "concrete"])
+def test_the_value_of_the_enumerated_bound_at_hard_draws(gradient: str) -> None:
+    """The mean over all draws, with and without its own label: KL in closed form only where it is drawn.
+
+    The noise is so far apart that a relaxed value is hard as well.
+    """
+    model, worlds = small(discrete.FIRST, gradient, "enumerate")
     assert model.closed_kl == {"z": ()}
     worlds = replace(worlds, drawn=("z",), enumerated=())
     for y in (0, 1):
         block, probability = worlds.block(model, [ROW | {"y": y}], samples=2)
         bound = model.estimate(block, model.knobs(alpha=0.0, temperature={"z": 0.5}))[1].bound
         assert (probability * bound).sum().item() == near(discrete.BOUND["log_mean", 0][y])
-    model, _ = small(discrete.FIRST, "enumerate", "straight_through")
+    model, _ = small(discrete.FIRST, "enumerate", gradient)
     for known, exact_value in (({}, discrete.ELBO), ({"y": 0}, discrete.BOUND["log_mean", 0][0])):
         draws = torch.arange(2).expand(1, 2)
         data = {name: torch.full((2,), value) for name, value in (ROW | known).items()}

@@ -1,15 +1,23 @@
-"""Networks: a linear map per parent is one of the concatenation, and no axis is needed that a parent does not have."""
+"""Networks: a linear map per parent is one of the concatenation, and no axis is needed that a parent does not have.
+
+Convolutions are compared with loops over their windows, and with torch's own on images written out one by one.
+"""
 
 from __future__ import annotations
 
 import math
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
+from models import SPECS, random_data
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphvae.runtime.networks import ACTIVATIONS, BatchNormalisation, Mlp, ParentLinear
+from graphvae.compiler.pipeline import compile_file
+from graphvae.runtime import load
+from graphvae.runtime.networks import ACTIVATIONS, BatchNormalisation, Conv, Deconv, Mlp, ParentLinear, Residual, Stem
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -168,3 +176,257 @@ def test_dropout_is_in_training_alone() -> None:
     assert abs(share - 0.25) < 4 * (0.25 * 0.75 / 4000) ** 0.5
     torch.testing.assert_close(dropped[dropped != 0], kept[dropped != 0] / 0.75, rtol=0, atol=1e-12)
     assert not any(isinstance(layer, nn.Dropout) for layer in Mlp({"x": (3,)}, [4], {}).body)
+
+
+SEEN = {"photo": (2, 7, 5), "map": (1, 4, 4), "digit": (3,), "dose": ()}
+SEEN_AXES = {"photo": (5,), "map": (2, 1), "digit": (3, 1, 1), "dose": (2, 5)}
+SEEN_ALL = (3, 2, 5)
+PICTURES = {"loc": (2, 9, 7), "scale": (1, 9, 7)}
+
+
+def seen(axes: dict[str, tuple[int, ...]] = SEEN_AXES) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(*axes[name], *shape, generator=generator) for name, shape in SEEN.items()}
+
+
+def seen_by(kind: str, **options: Any) -> nn.Module:
+    """A network of each kind from the same parents to the same pictures."""
+    torch.manual_seed(0)
+    if kind == "conv":
+        return Conv(SEEN, [3, 4], [6], PICTURES, **options)
+    if kind == "deconv":
+        return Deconv(SEEN, [6], [3, 4], PICTURES, **options)
+    return Residual(SEEN, [6, 6, 6], PICTURES, **options)
+
+
+def window_sums(image: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """A 3 by 3 convolution with zeros around the image, a pixel and a window at a time."""
+    _, height, width = image.shape
+    made = torch.zeros(len(weight), -(-height // stride), -(-width // stride))
+    for plane, row, column in product(*map(range, made.shape)):
+        total = bias[plane].item()
+        for i, j in product((-1, 0, 1), repeat=2):
+            y, x = stride * row + i, stride * column + j
+            if 0 <= y < height and 0 <= x < width:
+                total += float(weight[plane, :, i + 1, j + 1] @ image[:, y, x])
+        made[plane, row, column] = total
+    return made
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (1, 1), (2, 9)])
+def test_a_stem_is_convolutions_of_stride_two(height: int, width: int) -> None:
+    stem, image = Stem((2, height, width), [3, 4], "tanh", 0.0, "none"), torch.randn(2, height, width)
+    first, second = stem.body[0], stem.body[2]
+    with torch.no_grad():
+        by_hand = torch.tanh(window_sums(image, first.weight, first.bias, 2))
+        by_hand = torch.tanh(window_sums(by_hand, second.weight, second.bias, 2))
+        by_torch = torch.tanh(functional.conv2d(image[None], first.weight, first.bias, stride=2, padding=1))
+        by_torch = torch.tanh(functional.conv2d(by_torch, second.weight, second.bias, stride=2, padding=1))
+        found = stem(image.expand(4, 1, 2, height, width))
+    assert found.shape == (4, 1, stem.features)
+    for value in found.flatten(0, 1):
+        torch.testing.assert_close(value, by_hand.flatten(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(value, by_torch.flatten(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer", "batch"])
+def test_a_conv_network_is_its_stems_and_a_perceptron(normalisation: str) -> None:
+    network, parents = seen_by("conv", normalisation=normalisation, activation="softplus").eval(), seen()
+    randomise(network)
+    with torch.no_grad():
+        shown = parents | {name: written_out(network.get_submodule(f"stem_{name}"), parents[name]) for name in ("photo", "map")}
+        for found, expected in zip(network(**parents), network.dense(**shown), strict=True):
+            assert found.shape[:3] == SEEN_ALL
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def written_out(stem: nn.Module, images: Tensor) -> Tensor:
+    """Every image by itself through convolution, normalisation and softplus, by torch's functions."""
+    made = []
+    for image in images.flatten(0, -4):
+        features = image[None]
+        for layer in stem.body:
+            if isinstance(layer, nn.Conv2d):
+                features = functional.conv2d(features, layer.weight, layer.bias, stride=2, padding=1)
+            elif isinstance(layer, nn.Softplus):
+                features = (1 + features.exp()).log()
+            elif isinstance(layer, nn.GroupNorm):
+                features = (features - features.mean()) / (features.var(correction=0) + layer.eps).sqrt()
+                features = features * layer.weight[:, None, None] + layer.bias[:, None, None]
+            else:
+                deviation = (layer.running_var + layer.eps).sqrt()
+                features = (features - layer.running_mean[:, None, None]) / deviation[:, None, None]
+                features = features * layer.weight[:, None, None] + layer.bias[:, None, None]
+        made.append(features.flatten())
+    return torch.stack(made).reshape(*images.shape[:-3], -1)
+
+
+def randomise(network: nn.Module) -> None:
+    """Weights and running statistics that are nobody's defaults."""
+    state = {
+        name: value + 0.3 * torch.rand_like(value) for name, value in network.state_dict().items() if value.is_floating_point()
+    }
+    network.load_state_dict(state, strict=False)
+
+
+def test_a_stem_runs_once_a_row() -> None:
+    """However many samples and cells the other parents have; and where an image is drawn, once a draw."""
+    network, images = seen_by("conv"), dict[str, list[int]]()
+    for name in ("photo", "map"):
+        stem = network.get_submodule(f"stem_{name}")
+        stem.body[0].register_forward_hook(lambda _, inputs, __, n=name: images.setdefault(n, []).append(len(inputs[0])))
+    loc, _ = network(**seen())
+    assert loc.shape[:3] == SEEN_ALL
+    assert images == {"photo": [5], "map": [2]}
+
+
+def test_a_stem_of_an_emitted_model_runs_once_a_row() -> None:
+    """With eight samples, and a category and a picture drawn behind the image: q sees it twice, and p not at all."""
+    compilation = compile_file(next(path for path in SPECS if path.stem == "pictures"))
+    model, images = load(compilation.code, "pictures")(), dict[str, list[int]]()
+    for name, module in model.named_modules():
+        if isinstance(module, Stem):
+            module.body[0].register_forward_hook(lambda _, inputs, __, n=name: images.setdefault(n, []).append(len(inputs[0])))
+    model.objective(random_data(model.variables, 4, torch.Generator().manual_seed(0)), samples=8)
+    once = {"trunk.stem_photo", "trunk.stem_depth", "trunk.stem_depth_known", "kind.stem_photo", "light.stem_photo"}
+    assert images == {f"encoder.{name}": [4] for name in once} | {"encoder.light.stem_sketch": [3 * 8 * 4]}
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 42, 48, 50, 1, 2, 3, 7, 13, 31, 49])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_deconv_network_makes_images_of_any_size(side: int, depth: int) -> None:
+    network = Deconv({"z": (4,)}, [5], [3, 2, 2][:depth], {"loc": (3, side, side + 1), "scale": (1, side, side + 1)})
+    sizes: list[tuple[int, ...]] = []
+    for layer in network.body:
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _, __, made: sizes.append(tuple(made.shape[2:])))
+    loc, scale = network(z=torch.randn(2, 4))
+    assert loc.shape == (2, 3, side, side + 1)
+    assert scale.shape == (2, 1, side, side + 1)
+    expected = [(side, side + 1)]
+    for _ in range(depth):
+        expected.insert(0, (math.ceil(expected[0][0] / 2), math.ceil(expected[0][1] / 2)))
+    assert network.dense.heads == [(3, *expected[0])]
+    assert sizes == [*expected[1:], expected[-1]]
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(28, (7, 14, 28)), (50, (13, 25, 50)), (42, (11, 21, 42)), (8, (2, 4, 8))])
+def test_sizes_are_halves_rounded_up(side: int, sizes: tuple[int, ...]) -> None:
+    network = Deconv({"z": ()}, [], [4, 3], {"loc": (1, side, side)})
+    assert network.dense.heads == [(4, sizes[0], sizes[0])]
+    assert [layer.size for layer in network.body if isinstance(layer, nn.Upsample)] == [(sizes[1],) * 2, (sizes[2],) * 2]
+
+
+def test_a_deconv_network_equals_its_layers_written_out() -> None:
+    """From 5 by 3 pixels to 9 by 5: where a size is odd, the last row and column are not doubled."""
+    network, z = Deconv({"z": (3,)}, [4], [2], {"loc": (1, 9, 5), "scale": (2, 9, 5)}, activation="tanh"), torch.randn(3)
+    with torch.no_grad():
+        hidden = torch.tanh(network.dense.first.weight_z @ z + network.dense.first.bias)
+        small = torch.tanh(network.dense.body[1].weight @ hidden + network.dense.body[1].bias).reshape(2, 5, 3)
+        large = small[:, [0, 0, 1, 1, 2, 2, 3, 3, 4]][:, :, [0, 0, 1, 1, 2]]
+        convolution, last = network.body[2], network.body[4]
+        large = torch.tanh(window_sums(large, convolution.weight, convolution.bias, 1))
+        expected = window_sums(large, last.weight, last.bias, 1)
+        loc, scale = network(z=z)
+    torch.testing.assert_close(loc, expected[:1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(scale, expected[1:], rtol=0, atol=1e-12)
+
+
+def test_residual_layers_written_out() -> None:
+    network, x = (
+        Residual({"x": (3,)}, [4, 4, 4], {"loc": (2,), "scale": ()}, "softplus", normalisation="layer"),
+        torch.randn(6, 3),
+    )
+    randomise(network)
+    normalise, _, first, second, heads = network.body
+
+    def normalised(features: Tensor, layer: nn.LayerNorm) -> Tensor:
+        mean, variance = features.mean(-1, keepdim=True), features.var(-1, correction=0, keepdim=True)
+        return functional.softplus((features - mean) / (variance + layer.eps).sqrt() * layer.weight + layer.bias)
+
+    features = normalised(x @ network.first.weight_x.T + network.first.bias, normalise)
+    for block in (first, second):
+        features = features + normalised(features, block.change[0]) @ block.change[2].weight.T + block.change[2].bias
+    loc, scale = network(x=x)
+    expected = features @ heads.weight.T + heads.bias
+    torch.testing.assert_close(loc, expected[:, :2], rtol=0, atol=1e-12)
+    torch.testing.assert_close(scale, expected[:, 2], rtol=0, atol=1e-12)
+    trunk = Residual({"x": (3,)}, [4, 4], {})
+    assert [type(layer).__name__ for layer in trunk.body] == ["ReLU", "ResidualBlock"]
+    assert trunk(x=x).shape == (6, 4)
+
+
+def test_a_residual_network_of_one_layer_is_a_perceptron() -> None:
+    torch.manual_seed(0)
+    one = Residual(PARENTS, [8], {"loc": (2, 2), "scale": ()}, normalisation="batch")
+    torch.manual_seed(0)
+    other = Mlp(PARENTS, [8], {"loc": (2, 2), "scale": ()}, normalisation="batch")
+    for found, expected in zip(one(**values()), other(**values()), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer", "batch"])
+@pytest.mark.parametrize("kind", ["conv", "deconv", "residual"])
+def test_every_kind_broadcasts_as_if_expanded_by_hand(kind: str, normalisation: str) -> None:
+    network, parents = seen_by(kind, normalisation=normalisation).eval(), seen()
+    randomise(network)
+    wide = {name: value.expand(*SEEN_ALL, *SEEN[name]) for name, value in parents.items()}
+    for found, expected, shape in zip(network(**parents), network(**wide), PICTURES.values(), strict=True):
+        assert found.shape == (*SEEN_ALL, *shape)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("rows", [0, 1, 4])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "batch"])
+@pytest.mark.parametrize("kind", ["conv", "deconv", "residual"])
+def test_gradients_reach_every_parameter(kind: str, normalisation: str, rows: int, training: bool) -> None:
+    """With no row they are zero; with samples and rows none is, as far as its normalisation lets it through."""
+    network = seen_by(kind, normalisation=normalisation, activation="tanh", dropout=0.1).train(training)
+    axes = {"photo": (rows,), "map": (2, rows), "digit": (3, 1, 1), "dose": (2, rows)}
+    loc, scale = network(**seen(axes))
+    assert loc.shape == (3, 2, rows, 2, 9, 7)
+    assert scale.shape == (3, 2, rows, 1, 9, 7)
+    assert loc.isfinite().all()
+    (loc.square().sum() + scale.sum()).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0 if rows > 1 else True, name
+
+
+def test_batch_normalisation_of_planes_is_over_all_leading_axes_and_pixels() -> None:
+    """Of the stem of an image [sample, row, ...] in training, and by the running statistics afterwards."""
+    stem, images = Stem((2, 5, 3), [4], "softplus", 0.0, "batch"), torch.randn(6, 5, 2, 5, 3)
+    convolution, normalise, _ = stem.body
+    planes = functional.conv2d(images.flatten(0, 1), convolution.weight, convolution.bias, stride=2, padding=1)
+    mean, variance = planes.mean((0, 2, 3)), planes.var((0, 2, 3), unbiased=False)
+    normalised = (planes - mean[:, None, None]) / (variance[:, None, None] + normalise.eps).sqrt()
+    expected = functional.softplus(normalised).flatten(1).reshape(6, 5, -1)
+    torch.testing.assert_close(stem(images), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(normalise.running_mean, 0.1 * mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(normalise.running_var, 0.9 + 0.1 * planes.var((0, 2, 3)), rtol=0, atol=1e-12)
+    before, evaluated = normalise.running_mean.clone(), stem.eval()(images)
+    torch.testing.assert_close(stem(images[:1, :1]), evaluated[:1, :1], rtol=0, atol=1e-12)  # no image depends on another
+    assert torch.equal(normalise.running_mean, before)
+
+
+def test_batch_normalisation_of_a_single_pixel_in_training_is_by_the_running_statistics() -> None:
+    layer, pixel = BatchNormalisation(3, pixels=True), torch.randn(1, 3, 1, 1)
+    layer(2 * torch.randn(10, 3, 4, 4) + 1)
+    mean, variance = layer.running_mean.clone()[:, None, None], layer.running_var.clone()[:, None, None]
+    torch.testing.assert_close(layer(pixel), (pixel - mean) / (variance + layer.eps).sqrt(), rtol=0, atol=1e-12)
+    assert torch.equal(layer.running_mean, mean.flatten())
+    two = torch.randn(1, 3, 2, 1)  # of two pixels the mean is that of this image
+    found = layer(two)
+    torch.testing.assert_close(found.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["image", "keys", "type", "train", "stem_image", "dense", "images"])
+def test_parents_of_any_name(name: str) -> None:
+    for kind in (Mlp, Conv, Residual):
+        options = {"channels": [2]} if kind is Conv else {}
+        assert kind({name: (1, 4, 4)}, hidden=[3], heads={"loc": (2,)}, **options)(**{name: torch.randn(5, 1, 4, 4)}).shape == (
+            5,
+            2,
+        )

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 SPECS = 30
 
 CASES = {
-    # A parent in p of what q infers, which q itself never looks at, ended in a KeyError: it has no place in q's graph.
+    # Whether a divergence is closed ended in a KeyError at a parent in p that q never looks at: it has no place in q's graph.
     "a_parent_in_p_that_q_ignores": """
 model: case
 variables:
@@ -32,7 +32,7 @@ p:
   x: {parents: [a], network: {hidden: []}}
 q:
   a: {parents: [x], network: {hidden: []}, gradient: score_function}
-objective: {samples: 2, alpha: 1.0}
+objective: {samples: 2, kl: closed, alpha: 1.0}
 """,
     # The doubly reparameterised gradient weighed a sample by w^2 at every beta; it is (1 - beta) w + beta w^2.
     "importance_dreg_at_beta": """

@@ -49,7 +49,7 @@ class LearnedTensor:
 
 @dataclass(frozen=True)
 class Cost:
-    """Every axis with its size, every network and every learned tensor; q is computed `q_passes` times in a step of training."""
+    """Every axis with its size, every network, every learned tensor, and how often a step of training computes q."""
 
     axes: Mapping[str, int]
     networks: tuple[NetworkCost, ...]
@@ -79,7 +79,7 @@ def cost(graph: ModelGraph, plan: Plan) -> Cost:
     >>> from graphvae.compiler.pipeline import compile_file
     >>> compilation = compile_file("specs/digits.yaml")
     >>> cost(compilation.graph, compilation.plan).parameters
-    75760
+    63834
     """
     sizes = {_enumeration(name): count(graph.q.conditionals[name]) for name in plan.enumerated}
     sizes[SAMPLE] = graph.spec.objective.samples or 1
@@ -107,26 +107,28 @@ def _networks(side: SidePlan, axes: dict[str, frozenset[str]], sizes: Mapping[st
 
 
 def _made(step: Step, axes: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """The axes, beside the row, of what a step makes. Those of the plan are an upper bound.
-
-    The values of an enumerated draw are the same in every row and sample. Other draws have a sample axis beside the axes of
-    their parameters; under a score-function gradient, cells have draws of their own.
-    """
+    """The axes, beside the row, of what a step makes. Those of the plan are an upper bound."""
     match step:
         case Given():
             return {value.python: frozenset() for value in (step.value, step.mask) if value}
         case Compute():
-            made = frozenset[str]().union(*(axes[value.python] for value in step.inputs))
-            return {value.python: made for value in step.outputs}
-        case Draw() if step.enumeration is not None:
-            made = frozenset({_enumeration(step.value.name)})
-        case Draw() if step.gradient == "score_function":
-            made = frozenset(step.value.axes) - {ROW}
+            inherited = frozenset[str]().union(*(axes[value.python] for value in step.inputs))
+            return {value.python: inherited for value in step.outputs}
         case Draw():
-            made = frozenset({SAMPLE}).union(*(axes[row.python] for row in step.parameters if row.kind == "head"))
-        case Score():
-            made = axes.get(step.value.python, frozenset())  # as q drew it, or observed
-    return {step.value.python: made}
+            return {step.value.python: _drawn(step, axes)}
+        case Score():  # as q drew it, or observed
+            return {step.value.python: axes.get(step.value.python, frozenset())}
+
+
+def _drawn(step: Draw, axes: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The values of an enumerated draw are the same in every row and sample. Other draws have a sample axis beside the axes of
+    their parameters; under a score-function gradient, cells have draws of their own.
+    """
+    if step.enumeration is not None:
+        return frozenset({_enumeration(step.value.name)})
+    if step.gradient == "score_function":
+        return frozenset(step.value.axes) - {ROW}
+    return frozenset({SAMPLE}).union(*(axes[row.python] for row in step.parameters if row.kind == "head"))
 
 
 def _network(side: SideName, step: Compute, axes: Mapping[str, frozenset[str]], sizes: Mapping[str, int]) -> NetworkCost:
@@ -148,9 +150,9 @@ def _network(side: SideName, step: Compute, axes: Mapping[str, frozenset[str]], 
 
 def _learned(side: SidePlan) -> Iterator[LearnedTensor]:
     for step in side.steps:
-        for row in step.parameters if isinstance(step, Draw | Score) else ():
-            if row.kind == "learned":
-                yield LearnedTensor(side.name, step.value.name, row.name, prod(row.shape))
+        if isinstance(step, Draw | Score):
+            learned = (row for row in step.parameters if row.kind == "learned")
+            yield from (LearnedTensor(side.name, step.value.name, row.name, prod(row.shape)) for row in learned)
 
 
 @dataclass(frozen=True)

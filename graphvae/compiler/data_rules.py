@@ -58,6 +58,12 @@ def data_shape(node: VariableNode) -> tuple[int, ...]:
     return node.event[:-1] if node.family and node.family.simplex else node.event
 
 
+def has_classes(graph: ModelGraph, name: str) -> bool:
+    """Whether a variable is a single discrete draw, whose values are the classes of rows."""
+    node = graph.variables[name]
+    return node.family is not None and node.family.finite and node.family.cells(node.event, node.number)[1] == 1
+
+
 def step_name(step: str | Rescale) -> str:
     """What a transform is called."""
     return step if isinstance(step, str) else "scale" if step.scale else "binarise"
@@ -192,7 +198,7 @@ def _check_label_draw(graph: ModelGraph, draw: LabelDraw) -> None:
 def _check_balance(graph: ModelGraph, draw: LabelDraw) -> None:
     if draw.rows_per is not None:
         raise SpecError.of("GV056", "balanced and rows_per exclude each other", draw.key("balanced"), "keep one of them")
-    discrete = [name for name in draw.variables if _has_classes(graph, name)]
+    discrete = [name for name in draw.variables if has_classes(graph, name)]
     if len(discrete) != 1:
         found = ", ".join(discrete) or "none"
         message = f"a balanced draw reveals exactly one variable with classes, and this one reveals {found}"
@@ -202,13 +208,7 @@ def _check_balance(graph: ModelGraph, draw: LabelDraw) -> None:
 
 def _check_rows_per(graph: ModelGraph, draw: LabelDraw, rows_per: Mapping[str, int]) -> None:
     for index, name in enumerate(rows_per):
-        if index or name not in draw.variables or not _has_classes(graph, name):
+        if index or name not in draw.variables or not has_classes(graph, name):
             message = "rows_per counts the rows of each class of one variable that the draw reveals"
             hint = f"write rows_per: {{NAME: {rows_per[name]}}} with a categorical or bernoulli variable of the draw"
             raise SpecError.of("GV305", message, draw.key("rows_per", name), hint)
-
-
-def _has_classes(graph: ModelGraph, name: str) -> bool:
-    """Whether a variable is a single discrete draw, whose values are the classes of rows."""
-    node = graph.variables[name]
-    return node.family is not None and node.family.finite and node.family.cells(node.event, node.number)[1] == 1

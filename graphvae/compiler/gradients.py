@@ -161,6 +161,9 @@ def check_draws(graph: ModelGraph) -> None:
     """Every draw of q can pass its gradient on, under this bound and with so many samples."""
     objective = graph.spec.objective
     _check_cells(graph)
+    if objective.bound == "importance_dreg" and isinstance(objective.beta, dict):
+        message = "importance_dreg reparameterises the score of all draws at once, and needs one beta for them"
+        raise SpecError.of("GV110", message, objective.key("beta"), "write beta: NUMBER, or bound: importance")
     for name, node in graph.q.conditionals.items():
         conditional = node.conditional
         place = conditional.span("gradient") or node.span

@@ -167,7 +167,7 @@ def _images(node: ConditionalNode, network: Network, parents: list[VariableNode]
     hint = f"a conv network sees images [channels, height, width], and the parents are: {named}"
     for parent in found:
         if parent.family and parent.family.simplex:
-            message = f"'{parent.name}' is no image: its last dimension are its categories"
+            message = f"'{parent.name}' is no image: its last dimension is that of its categories"
             raise SpecError.of("GV116", message, network.span("kind"), f"{hint}\nwrite another kind, such as mlp")
     if not found:
         message = f"no parent of '{node.variable.name}' is an image"
@@ -183,7 +183,8 @@ def _made_image(node: ConditionalNode, network: Network, heads: Mapping[str, Sha
     for head, shape in heads.items():
         if len(shape) != 3 or shape != event or simplex:
             what = f"the head '{head}'" if node.family else "the value"
-            message = f"{what} of '{node.variable.name}' is no image: its shape is {list(shape)}"
+            last = ", with the categories last" if simplex else ""
+            message = f"{what} of '{node.variable.name}' is no image: its shape is {list(shape)}{last}"
             hint = "a deconv network makes images [channels, height, width]\ngive it such a shape, or write another kind"
             raise SpecError.of("GV116", message, network.span("kind"), hint)
     return event

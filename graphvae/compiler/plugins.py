@@ -42,6 +42,11 @@ class Plugin:
         """The name that emitted code imports it by."""
         return self.path.stem
 
+    def line(self, number: int) -> Span:
+        """The place of a line, without its indentation."""
+        text = self.text.split("\n")[number - 1]
+        return Span(str(self.path), number, len(text) - len(text.lstrip()) + 1, number, len(text) + 1, text)
+
 
 def read_plugin(path: str | Path) -> Plugin:
     """Read a plugin, and execute nothing.

@@ -63,8 +63,8 @@ _NAMES: tuple[tuple[Any, str, JsonSchemaValue], ...] = (
 def schema() -> dict[str, Any]:
     """The JSON Schema of a spec.
 
-    >>> schema()["definitions"]["Seeds"]["properties"]["init"]
-    {'minimum': 0, 'type': 'integer', 'default': 0, 'description': 'The initial weights.'}
+    >>> schema()["definitions"]["Seeds"]["properties"]["init"]["description"]
+    'The initial weights.'
     """
     made = Spec.model_json_schema(schema_generator=_Generator, ref_template="#/definitions/{model}")
     definitions = _with_short_forms(made.pop("$defs"))

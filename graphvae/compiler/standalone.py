@@ -1,7 +1,7 @@
 """Standalone source: an emitted model in one file with the parts of the runtime that it uses.
 
 The verb is `standalone`. The runtime is read as text and never imported: its files import only torch and each other, and no
-name stands at the top of two of them, so what a model needs of them can be written one after the other.
+name stands at the top of two of them, so what a model needs of them can be written one after the other; then a person's plugin.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
 
+from graphvae.compiler.inlining import check_names, inline
 from graphvae.compiler.names import Namespace
+from graphvae.compiler.plugins import Plugin
 
 FILES = ("distributions", "continuous", "counts", "multivariate", "networks", "draws", "failures", "objectives", "model")
 
@@ -40,8 +42,11 @@ class _Module:
         return cls(texts[0].strip('"').strip(), imports, definitions)
 
 
-def standalone(code: str) -> str:
+def standalone(code: str, plugin: Plugin | None = None) -> str:
     """An emitted model as one file that runs where only torch is installed, with the same numbers.
+
+    Raises:
+        FlagError: For a plugin that needs something else, or defines what the file has already.
 
     >>> from graphvae.compiler.pipeline import compile_file
     >>> text = standalone(compile_file("specs/digits.yaml").code)
@@ -51,11 +56,15 @@ def standalone(code: str) -> str:
     model = _Module.read(code)
     runtime = [_Module.read(_runtime_text(file)) for file in FILES]
     library = {name: text for module in runtime for name, text in module.definitions.items()}
-    needed = _closure(model.definitions.values(), library)
+    inlined = inline(plugin, library) if plugin else None
+    needed = _closure([*model.definitions.values(), *(inlined.runtime if inlined else ())], library)
     parts = [text for module in runtime for text in _section(module, needed)]
-    imports = {name: source for module in (*runtime, model) for name, source in module.imports.items()}
-    texts = [*parts, *_renamed(model.definitions, taken=needed | imports.keys())]
-    head = f'"""{model.docstring}\n\n{_NOTE}\n"""\n\nfrom __future__ import annotations\n\n{_import_block(imports, texts)}'
+    imports = _needed_imports([*runtime, model], [*parts, *model.definitions.values()], plugin.module if plugin else "")
+    taken = needed | imports.keys() | (inlined.names.keys() if inlined else set())
+    texts = [*parts, *([inlined.text] if inlined else []), *_renamed(model.definitions, taken)]
+    if plugin and inlined:
+        check_names(plugin, inlined, {*needed, "Encoder", "Decoder"}, imports)
+    head = f'"""{model.docstring}\n\n{_NOTE}\n"""\n\nfrom __future__ import annotations\n\n{_import_block(imports)}'
     return "\n\n\n".join([head, *texts]) + "\n"
 
 
@@ -110,10 +119,16 @@ def _renamed(definitions: Mapping[str, str], taken: Iterable[str]) -> list[str]:
     return [text.replace(f"class {name}(", f"class {names.create_name(name)}(", 1) for name, text in definitions.items()]
 
 
-def _import_block(imports: Mapping[str, tuple[str, str]], texts: Iterable[str]) -> str:
-    """The imports that texts need, merged: the standard library, then torch."""
+def _needed_imports(modules: Iterable[_Module], texts: Iterable[str], plugin: str) -> dict[str, tuple[str, str]]:
+    """What texts need from without: neither from graphvae nor from the plugin."""
     used = _names(texts)
-    kept = {source for name, source in imports.items() if name in used and not source[0].startswith("graphvae")}
+    found = {name: source for module in modules for name, source in module.imports.items() if name in used}
+    return {name: source for name, source in found.items() if source[0].split(".")[0] not in ("graphvae", plugin)}
+
+
+def _import_block(imports: Mapping[str, tuple[str, str]]) -> str:
+    """Imports, merged: the standard library, then torch."""
+    kept = set(imports.values())
     lines = [f"import {module}" for module, original in sorted(kept) if not original]
     for module in sorted({module for module, original in kept if original}):
         lines.append(f"from {module} import {', '.join(sorted(name for origin, name in kept if origin == module and name))}")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 from rich.table import Table
-from torch import Tensor
 
 from graphvae.compiler.errors import RunError
 from graphvae.lab import runs
-from graphvae.lab.data import load_data
+from graphvae.lab.data import Dataset, load_data
 from graphvae.lab.runs import Run
 from graphvae.lab.scores import By, Score, errors, predict
+from graphvae.lab.transforms import Coding
 from graphvae.runtime import Model
 
 
@@ -71,21 +71,23 @@ def evaluate(
     opened = runs.open_run(run, plugin)
     model, checkpoint = runs.load(opened), opened.checkpoint()
     folder = data or opened.manifest["data"]["folder"]
-    test = load_data(opened.compile().graph, model.variables, Path(folder) if folder else None).test
-    if checkpoint is None or not len(next(iter(test.values()))):
+    coding = Coding.of(opened.manifest["data"]["coding"])
+    dataset = load_data(opened.compile().graph, model.variables, Path(folder) if folder else None, coding)
+    if checkpoint is None or not len(next(iter(dataset.test.values()))):
         raise RunError.of("GV401", f"{opened.folder} has no test rows to evaluate on")
-    found = _measure(model, test, samples, checkpoint.epoch)
+    found = _measure(model, dataset, samples, checkpoint.epoch)
     opened.write_json("evaluation.json", asdict(found))
     return found
 
 
-def _measure(model: Model, test: Mapping[str, Tensor], samples: int, epoch: int) -> Evaluation:
+def _measure(model: Model, dataset: Dataset, samples: int, epoch: int) -> Evaluation:
+    test, truth = dataset.test, dataset.in_units(dataset.test)
     generator = torch.Generator().manual_seed(0)
     by_q = predict(model, test, "q", samples, generator)
     by_importance = predict(model, test, "importance", samples, generator)
     scores: dict[By, dict[str, Score]] = {
-        "q": errors(model, by_q.means, test),
-        "importance": errors(model, by_importance.means, test),
+        "q": errors(model, dataset.in_units(by_q.means), truth),
+        "importance": errors(model, dataset.in_units(by_importance.means), truth),
     }
     assert by_importance.evidence is not None
     value, error, effective = (part.double() for part in by_importance.evidence)

@@ -9,41 +9,54 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graphvae.compiler.errors import FlagError
 from graphvae.lab import runs
+from graphvae.lab.binding import named, unbound
 from graphvae.lab.data import read_table
 from graphvae.lab.runs import Run
 from graphvae.lab.scores import chunks
 from graphvae.lab.sources import Array
-from graphvae.runtime import Imputation
+from graphvae.lab.transforms import Coding, inverse
+from graphvae.lab.writers import write_table
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A table with nothing missing.
+    """A table with nothing missing, in the data's own units.
 
     By column, `means` [row, ...] hold the posterior mean of what was missing, the probabilities of a category; `draws` [draw,
-    row, ...] hold draws from the posterior, as data holds them. What was there stands unchanged in both.
+    row, ...] hold draws from the posterior, as data holds them. What was there stands unchanged in both. `names` are those of
+    the categories of a column, in the order of their probabilities.
     """
 
     means: Mapping[str, Array]
     draws: Mapping[str, Array]
+    categories: Mapping[str, tuple[str, ...] | None]
 
-    def save(self, path: Path) -> None:
-        """Write an `.npz` file: `COLUMN.mean` and `COLUMN.draws` of every column.
+    @property
+    def table(self) -> dict[str, Array]:
+        """A value for every cell: the mean of a number, the most probable of categories."""
+        return {name: self._most_probable(name) if name in self.categories else mean for name, mean in self.means.items()}
+
+    def _most_probable(self, name: str) -> Array:
+        codes: Array = self.means[name].argmax(-1)
+        return named(codes, self.categories[name])
+
+    def save(self, path: Path) -> list[str]:
+        """Write a file by its ending: .csv or .parquet with the table, .npz with `COLUMN.mean` and `COLUMN.draws` of all columns.
+
+        Returns:
+            The names of what was written; `COLUMN.names` are those of categories, in the order of their probabilities.
 
         Raises:
             FlagError: If the file exists, since nothing is ever overwritten, or cannot be written.
         """
-        arrays = {f"{name}.mean": value for name, value in self.means.items()}
-        arrays |= {f"{name}.draws": value for name, value in self.draws.items()}
-        try:
-            with path.open("xb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        except FileExistsError:
-            raise FlagError.of("GV501", f"{path} exists", hint="choose another name") from None
-        except OSError as error:
-            raise FlagError.of("GV501", f"cannot write {path}: {error.strerror}") from None
+        arrays = self.table
+        if path.suffix == ".npz":
+            arrays = {f"{name}.mean": value for name, value in self.means.items()}
+            arrays |= {f"{name}.draws": value for name, value in self.draws.items()}
+            arrays |= {f"{name}.names": np.array(names) for name, names in self.categories.items() if names}
+        write_table(arrays, path)
+        return list(arrays)
 
 
 def impute(
@@ -58,7 +71,7 @@ def impute(
 
     Args:
         run: The run or its folder.
-        data: An `.npz` file with the columns that the run's spec names; labels may be left out.
+        data: A file or a folder with the columns that the run's spec names, of any source; labels may be left out.
         samples: Samples of the latent variables a row, weighted by importance.
         draws: Draws of what is missing.
         seed: Of everything that is drawn.
@@ -70,15 +83,28 @@ def impute(
     """
     opened = runs.open_run(run, plugin)
     model, graph = runs.load(opened), opened.compile().graph
-    table = read_table(graph, model.variables, Path(data))
+    coding = Coding.of(opened.manifest["data"]["coding"])
+    data_block = graph.spec.data
+    assert data_block is not None
+    table, own = read_table(graph, model.variables, Path(data), coding)
     generator = torch.Generator().manual_seed(seed)
     found = [model.impute(chunk, samples, draws, generator) for chunk in chunks(model, table, samples)]
-    joined = {
-        name: Imputation(torch.cat([part[name].mean for part in found]), torch.cat([part[name].draws for part in found], 1))
-        for name in found[0]
-    }
-    columns = graph.spec.data.columns if graph.spec.data else {}
-    return Filled(
-        {columns[name]: filled.mean.numpy() for name, filled in joined.items()},
-        {columns[name]: filled.draws.numpy() for name, filled in joined.items()},
-    )
+    means, drawn, categories = dict[str, Array](), dict[str, Array](), dict[str, tuple[str, ...] | None]()
+    for name in found[0]:
+        node, names = graph.variables[name], coding.categories.get(name)
+        mean = torch.cat([part[name].mean for part in found]).numpy()
+        values = torch.cat([part[name].draws for part in found], 1).numpy()
+        if node.family and node.family.simplex:
+            categories |= dict.fromkeys(data_block.columns_of(name), names)
+            values = named(values, names)
+        else:
+            steps, standard = data_block.steps_of(name), coding.standards.get(name)
+            mean, values = (_beside(own.values.get(name), inverse(steps, each, standard)) for each in (mean, values))
+        means |= unbound(node, data_block, mean)
+        drawn |= unbound(node, data_block, values, leading=2)
+    return Filled(means, drawn, categories)
+
+
+def _beside(own: Array | None, filled: Array) -> Array:
+    """What is there as it is, and the rest filled in; [draw, row, event...] or [row, event...]."""
+    return filled if own is None else np.where(np.isnan(own), filled, own)

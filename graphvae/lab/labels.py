@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +15,35 @@ from graphvae.lab.sources import Array, Columns
 Mask = NDArray[np.bool_]
 
 
-def draw_labels(draws: Sequence[LabelDraw], values: Columns, rows: int) -> dict[str, Mask]:
-    """The rows that reveal each variable, by name; a variable that no draw names has no entry.
+def draw_labels(
+    draws: Sequence[LabelDraw], values: Columns, discrete: Collection[str], holes: Collection[str] = ()
+) -> dict[str, Mask]:
+    """The rows that reveal each variable, by name; a variable that nothing reveals has no entry.
 
     Args:
-        draws: The draws of the spec. Each has its own random stream, from its seed and the names it reveals.
-        values: The values of the supervised variables in all rows, which balancing and `rows_per` look at.
-        rows: How many rows there are.
+        draws: The draws of the spec. Each has its own random stream, from its seed and the names it reveals, and chooses among
+            the rows that have all of them.
+        values: The values of the supervised variables in all rows.
+        discrete: Those with a single value out of a few, over which a draw may be balanced.
+        holes: Those whose column has empty cells: what no draw names is revealed wherever it is there.
 
     Raises:
         DataError: If a draw asks for more rows than there are.
     """
-    masks: dict[str, Mask] = {}
+    named = {name for draw in draws for name in draw.variables}
+    masks = {name: there(values[name]) for name in holes if name not in named}
     for draw in draws:
-        chosen = _draw(draw, values, rows)
+        chosen = _draw(draw, values, discrete)
         for name in draw.variables:
-            masks.setdefault(name, np.zeros(rows, dtype=bool))[chosen] = True
+            masks.setdefault(name, np.zeros(len(values[name]), dtype=bool))[chosen] = True
     return masks
+
+
+def there(values: Array) -> Mask:
+    """The rows [row] whose value is whole: neither -1, where integers are categories, nor NaN in any of its numbers."""
+    missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.less(values, 0)
+    whole: Mask = ~np.any(missing.reshape(len(values), -1), axis=1)
+    return whole
 
 
 def take_away(values: Array, mask: Mask | None) -> Array:
@@ -43,20 +55,27 @@ def take_away(values: Array, mask: Mask | None) -> Array:
     return remaining
 
 
-def _draw(draw: LabelDraw, values: Columns, rows: int) -> NDArray[np.intp]:
+def _draw(draw: LabelDraw, values: Columns, discrete: Collection[str]) -> NDArray[np.intp]:
     generator = np.random.default_rng([draw.seed, zlib.crc32(" ".join(draw.variables).encode())])
+    rows = len(values[draw.variables[0]])
     order = generator.permutation(rows)
+    order = order[np.all([there(values[name])[order] for name in draw.variables], axis=0)]
     if draw.rows_per:
         [(name, count)] = draw.rows_per.items()
-        classes = np.unique(values[name])
-        return _by_class(draw, values[name][order], order, dict.fromkeys(classes.tolist(), count))
-    count = draw.rows if draw.rows is not None else round((draw.fraction or 0.0) * rows)
-    if count > rows:
-        raise _too_few(draw, f"{count:,} labelled rows are asked for, and there are {rows:,}")
+        classes = _classes(values[name], order)
+        return _by_class(draw, classes, order, dict.fromkeys(np.unique(classes).tolist(), count))
+    count = draw.rows if draw.rows is not None else round((draw.fraction or 0.0) * len(order))
+    if count > len(order):
+        having = " that have them" * (len(order) < rows)
+        raise _too_few(draw, f"{count:,} labelled rows are asked for, and there are {len(order):,}{having}")
     if not draw.balanced:
         return order[:count]
-    name = next(name for name in draw.variables if np.issubdtype(values[name].dtype, np.integer))
-    return _by_class(draw, values[name][order], order, _shares(count, np.unique(values[name]), generator))
+    classes = _classes(values[next(name for name in draw.variables if name in discrete)], order)
+    return _by_class(draw, classes, order, _shares(count, np.unique(classes), generator))
+
+
+def _classes(values: Array, order: NDArray[np.intp]) -> Array:
+    return values[order].reshape(len(order))
 
 
 def _shares(count: int, classes: Array, generator: np.random.Generator) -> dict[float, int]:

@@ -11,7 +11,7 @@ from typing import cast
 
 from torch import nn
 
-from graphvae.compiler.errors import FlagError, Span
+from graphvae.compiler.errors import FlagError
 from graphvae.compiler.networks import own_kinds
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.plugins import Plugin
@@ -58,7 +58,7 @@ def model_class(compilation: Compilation) -> type[Model]:
         network = getattr(sys.modules[made.__module__], name)
         if not (isinstance(network, type) and issubclass(network, nn.Module)):
             hint = f"write class {name}(torch.nn.Module)"
-            raise FlagError.of("GV501", f"'{name}' of the plugin is no torch.nn.Module, so its weights would not train", hint=hint)
+            raise FlagError.of("GV501", f"'{name}' is no torch.nn.Module, so its weights would not train", hint=hint)
     return made
 
 
@@ -70,12 +70,7 @@ def _faults_of(plugin: Plugin | None) -> Iterator[None]:
     except Exception as error:
         if plugin is None:
             raise
-        frames = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(plugin.path)]
-        span = _line(plugin, frames[-1]) if frames else None
+        frames = traceback.walk_tb(error.__traceback__)
+        lines = [line for frame, line in frames if frame.f_code.co_filename == str(plugin.path)]
+        span = plugin.line(lines[-1]) if lines else None
         raise FlagError.of("GV501", f"the plugin {plugin.path} fails: {type(error).__name__}: {error}", span) from error
-
-
-def _line(plugin: Plugin, number: int) -> Span:
-    """A whole line of a plugin, without its indentation."""
-    text = plugin.text.split("\n")[number - 1]
-    return Span(str(plugin.path), number, len(text) - len(text.lstrip()) + 1, number, len(text) + 1, text)

@@ -60,9 +60,9 @@ def predict(
 
 
 def errors(model: Model, predicted: Mapping[str, Tensor], table: Mapping[str, Tensor]) -> dict[str, Score]:
-    """The score of every supervised variable: its posterior mean against its values in the table."""
-    supervised = [name for name, variable in model.variables.items() if variable.role == "supervised"]
-    return {name: _score(model, name, predicted[name], table[name]) for name in supervised}
+    """The score of every supervised variable, in the rows that have it: its posterior mean against its values in the table."""
+    known = {name: _known(variable, table[name]) for name, variable in model.variables.items() if variable.role == "supervised"}
+    return {name: _score(model, name, predicted[name][rows], table[name][rows]) for name, rows in known.items() if rows.any()}
 
 
 def chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator[dict[str, Tensor]]:
@@ -82,6 +82,12 @@ def _cells(variable: Variable) -> int:
         return int(variable.event[-1] ** prod(variable.event[:-1]))
     values = {"binary": 2, "counts to a total": variable.number + 1}.get(variable.family.support, variable.number)
     return int(values ** prod(variable.event))
+
+
+def _known(variable: Variable, value: Tensor) -> Tensor:
+    """The rows [row] in which a label is there."""
+    encoded = variable.family.encode(value, variable.event, torch.float32)
+    return ~encoded.reshape(len(encoded), -1).isnan().any(1)
 
 
 def _score(model: Model, name: str, predicted: Tensor, truth: Tensor) -> Score:

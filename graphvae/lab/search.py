@@ -57,7 +57,7 @@ def suggest(space: Mapping[str, BaseDistribution], ended: Sequence[tuple[Point, 
         if isfinite(value):
             params = {key: _value(row, point[key]) for key, row in space.items()}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=dict(space), value=value))
-    return {key: str(value) for key, value in study.ask(dict(space)).params.items()}
+    return {key: _text(space[key], value) for key, value in study.ask(dict(space)).params.items()}
 
 
 def _optuna() -> Any:
@@ -96,6 +96,15 @@ def _number(key: str, text: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise FlagError.of("GV501", f"the ends of a range are numbers, and not '{text}'", span)
     return value
+
+
+def _text(row: BaseDistribution, value: object) -> str:
+    """A proposal in so few digits as a person would write."""
+    from optuna.distributions import FloatDistribution
+
+    if isinstance(row, FloatDistribution):
+        return str(min(max(float(f"{value:.4g}"), row.low), row.high))
+    return str(value)
 
 
 def _value(row: BaseDistribution, text: str) -> str | int | float:

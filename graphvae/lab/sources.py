@@ -110,14 +110,10 @@ def check_size(path: Path, rows: int, numbers: int, size: int, span: Span | None
 
 def _reader(name: str) -> Reader:
     """A reader, whose libraries load when it is asked for."""
-    from graphvae.lab import images, tables
+    from graphvae.lab.images import read_images
+    from graphvae.lab.tables import read_csv, read_parquet
 
-    readers: dict[str, Reader] = {
-        "npz": _npz,
-        "csv": tables.read_csv,
-        "parquet": tables.read_parquet,
-        "images": images.read_images,
-    }
+    readers: dict[str, Reader] = {"npz": _npz, "csv": read_csv, "parquet": read_parquet, "images": read_images}
     return readers[name]
 
 
@@ -222,7 +218,7 @@ def _npz(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
         hint = "numpy.savez(FILE, column=values, ...) writes such a file"
         raise DataError.of("GV301", f"cannot read {path}: {error}", span, hint) from None
     rows = {name: len(values) if values.ndim else 0 for name, values in columns.items()}
-    if len(set(rows.values())) > 1:
+    if len(set(rows.values())) > 1 or not all(values.ndim for values in columns.values()):
         counts = ", ".join(f"{name} {count}" for name, count in rows.items())
         raise DataError.of("GV304", f"the columns of {path} should have equally many rows: {counts}", span)
     return Rows(columns, tuple(headers))

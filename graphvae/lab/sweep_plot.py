@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,  # journals refuse Type 3
 }
 MARKERS = "osD^v<>ph*"
-TICKS = 8  # so many values are named one by one
+APART = 0.01  # of the width of all places, between the intervals of two lines at one of them
+TICKS = 8  # so many values have a tick each
 
 
 def plot(table: SweepTable, metric: Metric, joined: bool, paths: Sequence[Path]) -> None:
@@ -54,22 +54,27 @@ def _draw(axes: Axes, table: SweepTable, metric: Metric, joined: bool) -> None:
     for row in sorted(rows, key=lambda row: places[row.point.get(key, "")]):
         pairs = zip(short_names(others), others, strict=True) if joined else ()
         lines.setdefault(", ".join(f"{name} {row.point[other]}" for name, other in pairs), []).append(row)
-    for (label, line), marker in zip(lines.items(), cycle(MARKERS)):
+    for index, (label, line) in enumerate(lines.items()):
+        aside = APART * (index - (len(lines) - 1) / 2)
         found = [row.estimates[metric] for row in line]
         axes.errorbar(
-            [places[row.point.get(key, "")] for row in line],
+            [_moved(places[row.point.get(key, "")], aside, places) for row in line],
             [metric.scale * estimate.mean for estimate in found],
             [metric.scale * (estimate.half_width or 0.0) for estimate in found],
             label=label,
-            marker=marker,
+            marker=MARKERS[index % len(MARKERS)],
             linestyle="-" if joined else "none",
             markersize=3,
             linewidth=0.8,
             capsize=2,
         )
     axes.set(xlabel=key, ylabel=str(metric))
-    _scale(axes, places)
-    if others and joined:
+    if _is_logarithmic(places):
+        axes.set_xscale("log")
+    if joined and len(places) <= TICKS:
+        axes.set_xticks(list(places.values()), labels=list(places))
+        axes.minorticks_off()
+    if joined and others:
         axes.legend(frameon=False)
 
 
@@ -81,11 +86,12 @@ def _places(texts: Sequence[str]) -> dict[str, float]:
     return dict(zip(unique, map(float, values if numeric else range(len(unique))), strict=True))
 
 
-def _scale(axes: Axes, places: Mapping[str, float]) -> None:
-    """A logarithmic axis where values span a decade, and ticks at the values themselves where they are few."""
+def _moved(place: float, aside: float, places: Mapping[str, float]) -> float:
+    """A place moved aside by a share of the width of all."""
     least, most = min(places.values()), max(places.values())
-    if least > 0 and most >= 10 * least:
-        axes.set_xscale("log")
-    if len(places) <= TICKS:
-        axes.set_xticks(list(places.values()), labels=list(places), minor=False)
-        axes.minorticks_off()
+    return place * (most / least) ** aside if _is_logarithmic(places) else place + (most - least) * aside
+
+
+def _is_logarithmic(places: Mapping[str, float]) -> bool:
+    """Whether the values span a decade."""
+    return 0 < 10 * min(places.values()) <= max(places.values())

@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+RUN = "graphvae.lab.sweep_run"
 POLL = 0.05  # seconds
 
 
@@ -54,13 +55,15 @@ class _Child:
         return Failure(killed or errors or f"ended with exit code {code}", False) if code else None
 
 
-def outcomes(folder: Path, names: Iterator[str], jobs: int, threads: int) -> Generator[tuple[str, Failure | None]]:
+def outcomes(
+    folder: Path, names: Iterator[str], jobs: int, threads: int, plugin: str | None = None
+) -> Generator[tuple[str, Failure | None]]:
     """Do runs, so many at a time, and give each when it ends. A name is asked for when there is room for its run."""
     live: dict[str, _Child] = {}
     try:
         while True:
             for name in islice(names, jobs - len(live)):
-                live[name] = _start(folder, name, threads)
+                live[name] = _start([str(folder), name, *([plugin] if plugin else [])], threads)
             if not live:
                 return
             for name in [name for name, child in live.items() if child.process.poll() is not None]:
@@ -72,9 +75,9 @@ def outcomes(folder: Path, names: Iterator[str], jobs: int, threads: int) -> Gen
             child.end()
 
 
-def _start(folder: Path, name: str, threads: int) -> _Child:
+def _start(arguments: Sequence[str], threads: int) -> _Child:
     """A process that imports what this one imports, and is not asked when the terminal interrupts this one."""
-    command = [sys.executable, "-P", "-m", "graphvae.lab.sweep_run", str(folder), name]
+    command = [sys.executable, "-P", "-m", RUN, *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(sys.path)}
     output, errors = TemporaryFile(), TemporaryFile()  # noqa: SIM115 (closed when the process ends)
     process = subprocess.Popen(

@@ -33,8 +33,8 @@ class Entry:
 class Record:
     """The definition of a sweep, and its runs by the names of their folders.
 
-    `spec` is the file in the sweep's folder that holds the spec as it was; `threads` are those of each run, since sums are
-    split by threads.
+    `spec` is the file in the sweep's folder that holds the spec as it was; `plugin` is the checksum of a plugin's file;
+    `threads` are those of each run, since sums are split by threads.
     """
 
     model: str
@@ -46,6 +46,7 @@ class Record:
     trials: int
     samples: int
     data: str | None
+    plugin: str | None
     threads: int
     command: Sequence[str]
     runs: dict[str, Entry]

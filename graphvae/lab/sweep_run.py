@@ -1,4 +1,4 @@
-"""One run of a sweep, in a process of its own: `python -m graphvae.lab.sweep_run SWEEP NAME`.
+"""One run of a sweep, in a process of its own: `python -m graphvae.lab.sweep_run SWEEP NAME [PLUGIN]`.
 
 It trains, or goes on from the checkpoint, and measures the result on test and validation rows. A person's mistake is printed
 and ends in exit code 2. It stops with the process that started it, whose end of its standard input it watches.
@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphvae.compiler.errors import UserError
+from graphvae.compiler.errors import RunError, UserError
+from graphvae.compiler.plugins import read_plugin
 from graphvae.lab import runs, training
 from graphvae.lab.data import load_data
 from graphvae.lab.evaluation import evaluate
@@ -31,21 +32,28 @@ VALIDATION = "validation.json"
 def main() -> None:
     """Do the run that the command line names."""
     Thread(target=_stop_with_the_sweep, daemon=True).start()
+    sweep, name, *plugin = sys.argv[1:]
     try:
-        work(Path(sys.argv[1]), sys.argv[2])
+        work(Path(sweep), name, *plugin)
     except UserError as error:
         print(error)
         sys.exit(2)
 
 
-def work(sweep: Path, name: str) -> None:
-    """Train a run of a sweep to its end, and measure it on the rows for test and validation that there are."""
+def work(sweep: Path, name: str, plugin: str | None = None) -> None:
+    """Train a run of a sweep to its end, and measure it on the rows for test and validation that there are.
+
+    Raises:
+        UserError: For everything that a training, a run folder or a plugin may be refused for.
+    """
     record, folder = Record.read(sweep), sweep / name
+    if plugin and read_plugin(plugin).sha256 != record.plugin:
+        raise RunError.of("GV401", f"the plugin {plugin} has changed since {sweep} was begun: its checksum differs")
     torch.set_num_threads(record.threads)
     if (folder / "manifest.json").exists():
-        run = training.resume(folder, record.data)
+        run = training.resume(folder, record.data, plugin=plugin)
     else:
-        run = training.train(sweep / record.spec, record.runs[name].settings, record.data, folder)
+        run = training.train(sweep / record.spec, record.runs[name].settings, record.data, folder, plugin=plugin)
     model = runs.load(run)
     dataset = load_data(run.compile().graph, model.variables, Path(record.data) if record.data else None)
     if len(next(iter(dataset.test.values()))):

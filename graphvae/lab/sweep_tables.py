@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from math import floor, isfinite, isnan, log10, nan, sqrt
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from scipy.special import stdtrit
 
 from graphvae.lab.grids import Point, short_names
@@ -88,14 +91,14 @@ class SweepTable:
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
 
-    def terminal(self) -> Table:
-        """The table for the terminal."""
-        table = Table(title=escape(self.title), title_justify="left", caption=escape(self.note), caption_justify="left")
+    def terminal(self) -> Group:
+        """The table for the terminal, its note below."""
+        table = Table(title=escape(self.title), title_justify="left", box=SIMPLE_HEAD)
         for heading in self._headings():
-            table.add_column(escape(heading))
+            table.add_column(escape(heading), justify="right")
         for row in self.rows:
             table.add_row(*map(escape, self._texts(row)), *self._numbers(row, " ± "))
-        return table
+        return Group(table, Text(self.note))
 
     def csv(self) -> str:
         """Every mean and half-width at full precision, shares as they are; an empty field where there is none."""

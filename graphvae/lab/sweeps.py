@@ -11,6 +11,7 @@ Each run is an ordinary run folder.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,8 +24,9 @@ from filelock import FileLock, Timeout
 from joblib import cpu_count
 from rich.console import Console
 
-from graphvae.compiler.errors import FlagError
+from graphvae.compiler.errors import FlagError, RunError
 from graphvae.compiler.pipeline import Compilation, compile_source
+from graphvae.compiler.plugins import read_plugin
 from graphvae.compiler.settings import override
 from graphvae.compiler.source import Source, read
 from graphvae.lab.grids import Point, is_seed, parse_grid, point_settings, points, run_names, seed_settings
@@ -54,9 +56,19 @@ class Sweep:
         return {name: Run(self.folder / name) for name, entry in self.record.runs.items() if entry.state == "done"}
 
     @property
-    def failed(self) -> dict[str, Entry]:
-        """The runs that failed, each with its message."""
-        return {name: entry for name, entry in self.record.runs.items() if entry.state == "failed"}
+    def failed(self) -> dict[str, list[str]]:
+        """The runs that failed, by why they did."""
+        found: dict[str, list[str]] = {}
+        for name, entry in self.record.runs.items():
+            if entry.state == "failed":
+                found.setdefault(entry.message, []).append(name)
+        return found
+
+    @property
+    def exit_code(self) -> int:
+        """2 if a run failed by a person's mistake, 1 if one failed otherwise."""
+        failed = [entry for entry in self.record.runs.values() if entry.state == "failed"]
+        return max((2 if entry.mistake else 1 for entry in failed), default=0)
 
     @property
     def best(self) -> str | None:
@@ -81,6 +93,7 @@ def sweep(
     run: str | Path | None = None,
     samples: int = 50,
     console: Console | None = None,
+    plugin: str | Path | None = None,
 ) -> Sweep:
     """Train a spec at every point of a grid, or go on with a sweep that was begun so. A run that fails loses nothing else.
 
@@ -98,6 +111,7 @@ def sweep(
         run: The sweep's folder; None for the next `sweep-NUMBER` under `runs/MODEL`.
         samples: Samples a row, when runs are evaluated.
         console: Where progress is shown; None for nowhere.
+        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
 
     Raises:
         SpecError: For every mistake in the spec at a point.
@@ -106,7 +120,8 @@ def sweep(
     _check_flags(grid, seeds, search, settings, {"trials": trials, "jobs": jobs, "samples": samples})
     source = read(spec)
     wanted = extremes(parse_search(search)) if search else points(parse_grid(grid))
-    compiled = [compile_source(override(source, [*settings, *point_settings(point)])) for point in wanted]
+    known = read_plugin(plugin) if plugin else None
+    compiled = [compile_source(override(source, [*settings, *point_settings(point)]), known) for point in wanted]
     if search:
         _check_validation(compiled[0])
     record = Record(
@@ -119,6 +134,7 @@ def sweep(
         trials=trials,
         samples=samples,
         data=_absolute(data),
+        plugin=known.sha256 if known else None,
         threads=max(1, cpu_count() // jobs),
         command=sys.argv,
         runs={} if search else _entries(source, settings, wanted, seeds),
@@ -126,10 +142,16 @@ def sweep(
     folder = Path(run) if run else _free_name(Path("runs") / record.model)
     made = Sweep(folder)
     record = _begun_before(made, record, Path(spec)) if (folder / FILE).exists() else _create(folder, record, Path(spec))
-    return _go_on(made, record, jobs, console or Console(quiet=True))
+    return _go_on(made, record, jobs, console or Console(quiet=True), plugin)
 
 
-def resume(folder: str | Path, jobs: int = 1, data: str | Path | None = None, console: Console | None = None) -> Sweep:
+def resume(
+    folder: str | Path,
+    jobs: int = 1,
+    data: str | Path | None = None,
+    console: Console | None = None,
+    plugin: str | Path | None = None,
+) -> Sweep:
     """Go on with a sweep: what is done is kept, what was begun goes on from its checkpoint, and what failed is tried again.
 
     Args:
@@ -137,15 +159,19 @@ def resume(folder: str | Path, jobs: int = 1, data: str | Path | None = None, co
         jobs: How many runs are trained at a time.
         data: Where the data's files are now; None for where they were.
         console: Where progress is shown; None for nowhere.
+        plugin: The plugin that it was begun with, if any.
 
     Raises:
-        RunError: If there is no such sweep.
+        RunError: If there is no such sweep, or it was begun with another plugin.
         FlagError: If another process is at work on it.
     """
     _check_positive({"jobs": jobs})
     record = Record.read(Path(folder))
+    if (read_plugin(plugin).sha256 if plugin else None) != record.plugin:
+        hint = "pass the file as it was then, if you trust it: --plugin FILE"
+        raise RunError.of("GV401", f"{folder} was begun with another plugin, or without one", hint=hint)
     moved = replace(record, data=_absolute(data)) if data else record
-    return _go_on(Sweep(Path(folder)), moved, jobs, console or Console(quiet=True))
+    return _go_on(Sweep(Path(folder)), moved, jobs, console or Console(quiet=True), plugin)
 
 
 def _check_flags(
@@ -218,22 +244,22 @@ def _begun_before(made: Sweep, record: Record, spec: Path) -> Record:
         FlagError: If it was another command.
     """
     old, hint = made.record, f"choose another folder, or go on with it as it was begun: graphvae sweep --resume {made.folder}"
-    for part in ("settings", "grid", "seeds", "search", "samples", "data"):
+    for part in ("settings", "grid", "seeds", "search", "samples", "data", "plugin"):
         if getattr(old, part) != getattr(record, part):
-            message = f"the sweep {made.folder} was begun with other {part}: {getattr(old, part)}"
+            message = f"the sweep {made.folder} was begun with another '{part}': {json.dumps(getattr(old, part))}"
             raise FlagError.of("GV501", message, hint=hint)
     if old.spec != record.spec or (made.folder / old.spec).read_bytes() != spec.read_bytes():
         raise FlagError.of("GV501", f"the sweep {made.folder} was begun with another spec than {spec} is now", hint=hint)
     return replace(old, trials=max(old.trials, record.trials))
 
 
-def _go_on(made: Sweep, record: Record, jobs: int, console: Console) -> Sweep:
+def _go_on(made: Sweep, record: Record, jobs: int, console: Console, plugin: str | Path | None) -> Sweep:
     record = replace(record, runs={name: _again(made.folder / name, entry) for name, entry in record.runs.items()})
     with _locked(made.folder):
         record.write(made.folder)
         _announce(console, made, record, jobs)
         try:
-            _work(made.folder, record, jobs, console)
+            _work(made.folder, record, jobs, console, str(plugin) if plugin else None)
         except KeyboardInterrupt:
             _say(console, f"stopped; graphvae sweep --resume {made.folder} goes on")
             raise
@@ -257,11 +283,11 @@ def _locked(folder: Path) -> Iterator[None]:
         raise FlagError.of("GV501", f"another process is at work on {folder}", hint="wait until it ends, or end it") from None
 
 
-def _work(folder: Path, record: Record, jobs: int, console: Console) -> None:
+def _work(folder: Path, record: Record, jobs: int, console: Console, plugin: str | None) -> None:
     """Do every run that waits, and write down how each fared as soon as it ends."""
     done = sum(entry.state == "done" for entry in record.runs.values())
     total = record.trials if record.search else len(record.runs)
-    with closing(outcomes(folder, _names(folder, record), jobs, record.threads)) as ended:
+    with closing(outcomes(folder, _names(folder, record), jobs, record.threads, plugin)) as ended:
         for number, (name, failure) in enumerate(ended, done + 1):
             fared = failure or Failure("", False)
             state: Literal["failed", "done"] = "failed" if failure else "done"
@@ -299,9 +325,9 @@ def _announce(console: Console, made: Sweep, record: Record, jobs: int) -> None:
 
 
 def _headline(run: Path, failure: Failure | None) -> str:
-    """The first figure of a run and its seconds; or the first line of why it failed."""
+    """The first figure of a run and its seconds; or why it failed, of a traceback the last line."""
     if failure:
-        return f"failed: {failure.message.splitlines()[0]}"
+        return f"failed: {failure.message.splitlines()[0 if failure.mistake else -1]}"
     figures = measured(run)
     names = dict.fromkeys((next(iter(figures)), list(figures)[-1]))
     return ", ".join(f"{metric.name} {metric.scale * figures[metric]:.4g} {metric.unit}".rstrip() for metric in names)

@@ -32,15 +32,16 @@ from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.spec import Schedule
 from graphvae.lab import runs
 from graphvae.lab.batches import Batch, Batches, supervision_rate
-from graphvae.lab.data import Dataset, load_data
+from graphvae.lab.data import Dataset, load_data, source_path
 from graphvae.lab.floors import at_the_floor
 from graphvae.lab.models import model_class, new_model
 from graphvae.lab.runs import Checkpoint, Run
 from graphvae.lab.schedules import all_at, at
 from graphvae.lab.scores import errors, predict
+from graphvae.lab.transforms import Coding, switched
 from graphvae.runtime import Block, Evidence, Knobs, Model
 
-NOISE, DROPOUT, VALIDATION = 0, 1, 2  # the random streams of a step, and of an epoch
+NOISE, DROPOUT, VALIDATION, BINARISE = 0, 1, 2, 3  # the random streams of a step, and of an epoch
 
 
 def train(
@@ -56,7 +57,7 @@ def train(
     Args:
         spec: The spec's file.
         settings: `KEY=VALUE` settings laid over it.
-        data: The folder of the data's files, for a source of files.
+        data: The data's file or the folder of its files, in place of what the spec says.
         run: The run folder; None for the next number under `runs/MODEL`.
         console: Where progress is shown; None for nowhere.
         plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
@@ -69,7 +70,7 @@ def train(
     """
     compilation = compile_file(spec, settings, plugin)
     variables = model_class(compilation).variables
-    folder = Path(data) if data else None
+    folder = source_path(compilation.graph.spec, data)
     dataset = load_data(compilation.graph, variables, folder)
     chosen = Path(run) if run else runs.free_name(Path("runs") / compilation.spec.model)
     made = runs.create(chosen, compilation, _manifest(compilation, dataset, folder))
@@ -96,7 +97,8 @@ def resume(
     opened = runs.open_run(run, plugin)
     compilation, manifest = opened.compile(), opened.manifest
     folder = data or manifest["data"]["folder"]
-    dataset = load_data(compilation.graph, model_class(compilation).variables, Path(folder) if folder else None)
+    coding = Coding.of(manifest["data"]["coding"])
+    dataset = load_data(compilation.graph, model_class(compilation).variables, Path(folder) if folder else None, coding)
     if dataset.fingerprint != manifest["data"]["sha256"]:
         raise RunError.of("GV401", f"the data is not what {opened.folder} was trained on: its checksum differs")
     with _threads(manifest["threads"]):
@@ -210,11 +212,13 @@ def _blocks(fit: _Fit, batch: Batch, model: Model, device: torch.device) -> list
     split = len(batch.labelled)
     noise = model.noise(fit.samples, split + len(batch.unlabelled), generator)
     parts = ((batch.labelled, slice(None, split), fit.evidence), (batch.unlabelled, slice(split, None), _unlabelled(fit)))
-    return [
+    blocks = [
         Block(_rows(evidence, torch.from_numpy(rows).to(device)), {name: value[:, own] for name, value in noise.items()})
         for rows, own, evidence in parts
         if len(rows)
     ]
+    each_time = torch.Generator(device).manual_seed(_seed(fit, BINARISE, batch.step))
+    return switched(blocks, fit.dataset.each_time, each_time)
 
 
 def _unlabelled(fit: _Fit) -> dict[str, Evidence]:
@@ -262,7 +266,7 @@ def _validate(fit: _Fit, model: Model, epoch: int) -> dict[str, float]:
         return {}
     generator = torch.Generator(next(model.parameters()).device).manual_seed(_seed(fit, VALIDATION, epoch))
     predicted = predict(model, fit.dataset.validation, "q", fit.samples, generator)
-    scores = errors(model, predicted.means, fit.dataset.validation)
+    scores = errors(model, fit.dataset.in_units(predicted.means), fit.dataset.in_units(fit.dataset.validation))
     return {f"validation.{score.kind}.{name}": score.value for name, score in scores.items()}
 
 
@@ -279,7 +283,8 @@ def _manifest(compilation: Compilation, dataset: Dataset, folder: Path | None) -
         | {"labels": [draw.seed for draw in spec.data.labels] if spec.data else []},
         "objective": {field.name: to_jsonable_python(getattr(weights, field.name), by_alias=True) for field in fields(weights)}
         | {"samples": spec.objective.samples},
-        "data": {"sha256": dataset.fingerprint, "folder": str(folder.resolve()) if folder else None, "rows": dataset.rows},
+        "data": {"sha256": dataset.fingerprint, "folder": str(folder.resolve()) if folder else None, "rows": dataset.rows}
+        | {"coding": dataset.coding.as_json()},
         "labels": {"revealed": dict(dataset.revealed), "rows": list(dataset.labelled)},
         "command": sys.argv,
     }

@@ -134,13 +134,13 @@ class Model(nn.Module):
         """The terms and the importance bound, with the gradient of Tucker et al. (2019).
 
         Every draw is scored by a q whose weights are detached, and its value is live; where it enters p or that score, its
-        gradient is multiplied by the weight of its sample once more. Draws of q do not meet there, so each is weighed once.
+        gradient is multiplied by a factor. Draws of q do not meet there, so each is multiplied once.
         """
         q = self.run(self.encoder, block.evidence, block.noise, knobs)
-        weight: list[Tensor] = []
+        factor: list[Tensor] = []
         values = {name: draw.value for name, draw in q.items()}
         drawn = [name for name, draw in q.items() if draw.known is not True and not draw.enumerated]
-        values |= reweighed({name: values[name] for name in drawn}, q, weight)
+        values |= reweighed({name: values[name] for name in drawn}, q, factor)
         clamped = {**block.evidence, **{name: Evidence(value) for name, value in values.items()}}
         p = self.run(self.decoder, clamped, {}, knobs)
         fixed = self.run(self.encoder, clamped, {}, knobs, detached(self.encoder))
@@ -149,8 +149,8 @@ class Model(nn.Module):
             draw = replace(q[name], value=values[name], distribution=fixed[name].distribution)
             scored = self.score(name, draw, p[name])
             terms[name] = scored._replace(log_label=terms[name].log_label)
-        estimate, over_samples = doubly_reparameterised(terms, knobs, self.label_term)
-        weight.append(over_samples)
+        estimate, found = doubly_reparameterised(terms, knobs, self.label_term)
+        factor.append(found)
         return terms, estimate
 
     def infer(self, block: Block, knobs: Knobs) -> tuple[dict[str, Draw], dict[str, Term]]:
@@ -395,10 +395,10 @@ def masked_evidence(encoded: Tensor, variable: Variable) -> Evidence:
     return Evidence(torch.where(trailing(cells, joint), encoded, variable.family.inside), cells=cells)
 
 
-def reweighed(values: Mapping[str, Tensor], q: Mapping[str, Draw], weight: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Values on every axis of a weight [enumerations..., sample, row], by which their gradient will be multiplied.
+def reweighed(values: Mapping[str, Tensor], q: Mapping[str, Draw], factor: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Values on every axis of a factor [enumerations..., sample, row], by which their gradient will be multiplied.
 
-    The weight need not be there before the backward pass.
+    The factor need not be there before the backward pass.
     """
     axes = torch.broadcast_shapes(*(draw.value.shape[: draw.value.dim() - draw.distribution.event] for draw in q.values()))
     made = {}
@@ -406,7 +406,7 @@ def reweighed(values: Mapping[str, Tensor], q: Mapping[str, Draw], weight: Seque
         event = q[name].distribution.event
         made[name] = value.expand(*axes, *q[name].event).clone()
         if made[name].requires_grad:
-            made[name].register_hook(lambda gradient, event=event: gradient * trailing(weight[0].expand(axes), event))
+            made[name].register_hook(lambda gradient, event=event: gradient * trailing(factor[0].expand(axes), event))
     return made
 
 

@@ -75,15 +75,19 @@ def importance(terms: Mapping[str, Term], knobs: Knobs, label_term: str) -> Esti
 
 
 def doubly_reparameterised(terms: Mapping[str, Term], knobs: Knobs, label_term: str) -> tuple[Estimate, Tensor]:
-    """The importance bound with its weights detached, for the gradient of Tucker et al. (2019), and the weights of the samples.
+    """The importance bound with its weights detached, for the gradient of Tucker et al. (2019), and what that multiplies by.
 
     The terms must score every draw by a q whose network weights are detached, at values through which the gradient is
-    multiplied by the returned weights [enumerations..., sample, row] once more.
+    multiplied by the returned factor [enumerations..., sample, row]. With w the normalised weight of a sample, the score of q
+    is worth -beta (w - w^2) of the derivative through the draw, beside the w that it has there: together w (1 - beta + beta w),
+    of which the first w is in the bound. All variables must share one beta.
     """
     log_ratio = log_ratios(terms, knobs.beta)
     weight = sample_weights(log_ratio).detach()
     mean = (weight * log_ratio).sum(-2) if log_ratio.dim() > 1 else log_ratio
-    return sum_values(terms, knobs, label_term, log_ratio, log_mean_exp(log_ratio).detach() + mean - mean.detach()), weight
+    estimate = sum_values(terms, knobs, label_term, log_ratio, log_mean_exp(log_ratio).detach() + mean - mean.detach())
+    beta = next(iter(knobs.beta.values()))
+    return estimate, 1 - beta + beta * weight
 
 
 def sum_values(terms: Mapping[str, Term], knobs: Knobs, label_term: str, log_ratio: Tensor, log_means: Tensor) -> Estimate:

@@ -1,0 +1,246 @@
+"""Tables of a person's own: csv and parquet files, read strictly. The verbs are `read_csv` and `read_parquet`."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.compute as compute
+import pyarrow.csv
+import pyarrow.parquet
+
+from graphvae.compiler.errors import DataError, Span, visible
+from graphvae.lab.sources import Array, Rows, Wanted, check_size
+
+NUMBER = 8  # bytes
+SAMPLE = 1 << 20  # bytes of a file from which its rows are counted before it is read
+
+
+def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
+    """The columns of a csv file: UTF-8, commas, a header of different names, a cell of every column in every line.
+
+    A column is numbers if every cell is a number or empty, and it is not wanted as names; else it is text, without the space
+    around it. Lines with nothing in them are no rows.
+    """
+    names = _header(path, span)
+    _check_names(path, names, span)
+    if len(names) == 1 and (found := set(names[0]) & set(";\t|")):
+        hint = "save it with commas between the columns"
+        raise DataError.of("GV301", f"{path} has {found.pop()!r} between its columns", span, hint)
+    present = [name for name in names if wanted is None or name in wanted]
+    if not present:
+        return Rows({}, tuple(names))
+    check_size(path, _estimated_rows(path), len(present), NUMBER, span)
+    table = _parsed(path, names, present, span)
+    named = {name for name, want in (wanted or {}).items() if want.named}
+    columns = {name: _cells(table.column(name), name in named) for name in present}
+    return Rows(columns, tuple(names), place=lambda row: f"line {_line(path, row + 1)} of {path.name}")
+
+
+def read_parquet(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
+    """The columns of a parquet file: numbers, booleans, text, and lists of numbers that are equally long in every row."""
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _check_names(path, names, span)
+            present = [name for name in names if wanted is None or name in wanted]
+            _check_parquet_size(path, file.metadata, file.schema_arrow, present, span)
+            table = file.read(columns=present)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError.of("GV301", f"cannot read {path}: {error}", span) from None
+    rows = Rows({}, tuple(names), place=lambda row: f"row {row} of {path.name}")
+    return Rows({name: _values(table.column(name), path, name, rows, span) for name in present}, rows.names, place=rows.place)
+
+
+def _header(path: Path, span: Span | None) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next((record for record in csv.reader(file) if record), None)
+    except UnicodeDecodeError:
+        raise _not_utf8(path, span) from None
+    except (OSError, csv.Error) as error:
+        raise DataError.of("GV301", f"cannot read {path}: {error}", span) from None
+    if header is None:
+        raise DataError.of("GV301", f"{path} is empty", span, "a table begins with a line of the names of its columns")
+    return header
+
+
+def _check_names(path: Path, names: list[str], span: Span | None) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        message = f"{path} has {len(twice)} name(s) of columns twice or more: {', '.join(map(visible, twice[:5]))}"
+        raise DataError.of("GV302", message, span, "rename them, so that a name is one column")
+
+
+def _estimated_rows(path: Path) -> int:
+    """How many lines the file has, if all of it is like its beginning."""
+    with path.open("rb") as file:
+        start = file.read(SAMPLE)
+    return round(path.stat().st_size / len(start) * start.count(b"\n")) if start else 0
+
+
+def _parsed(path: Path, names: list[str], present: list[str], span: Span | None) -> Any:
+    """The columns as text, with nothing in an empty cell."""
+    ragged: list[Any] = []
+
+    def refuse(row: Any) -> str:
+        ragged.append(row)
+        return "error"
+
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            pyarrow.csv.ReadOptions(use_threads=False),  # with threads, a row does not know its number
+            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            pyarrow.csv.ConvertOptions(
+                include_columns=present,
+                column_types=dict.fromkeys(names, pyarrow.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+    except (OSError, pyarrow.ArrowException) as error:
+        if ragged:
+            raise _ragged(path, ragged[0], span) from None
+        if "UTF8" in str(error):
+            raise _not_utf8(path, span) from None
+        raise DataError.of("GV301", f"cannot read {path}: {error}", span) from None
+    _check_quotes(path, span)
+    return table
+
+
+def _ragged(path: Path, row: Any, span: Span | None) -> DataError:
+    line = _line(path, row.number - 1)
+    message = f"line {line} of {path} has {row.actual_columns} cells, and the header {row.expected_columns}"
+    hint = f"the line is: {visible(row.text)}\nan empty cell needs its comma, and a comma inside a cell needs quotes around it"
+    return DataError.of("GV304", message, span, hint)
+
+
+def _not_utf8(path: Path, span: Span | None) -> DataError:
+    return DataError.of("GV301", f"{path} is not UTF-8", span, "save the table as UTF-8")
+
+
+def _check_quotes(path: Path, span: Span | None) -> None:
+    """A quote that is never closed would swallow the rest of the file, which no reader of ours minds."""
+    with path.open("rb") as file:
+        quotes = sum(chunk.count(b'"') for chunk in iter(lambda: file.read(SAMPLE), b""))
+    if quotes % 2 == 0:
+        return
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        records, start = csv.reader(file, strict=True), 1
+        try:
+            for _ in records:
+                start = records.line_num + 1
+        except csv.Error:
+            message = f"a quote in line {start} of {path} is never closed"
+            raise DataError.of("GV304", message, span, 'write "" for a quote inside quotes') from None
+
+
+def _line(path: Path, record: int) -> int:
+    """The line in which a record of a csv file begins; record 0 is the header, and a record may have several lines."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        records, line = csv.reader(file), 1
+        for cells in records:
+            if cells:
+                record -= 1
+            if record < 0:
+                break
+            line = records.line_num + 1
+    return line
+
+
+def _cells(column: Any, named: bool) -> Array:
+    """Texts as numbers, if all of them are; an empty one is then NaN."""
+    trimmed = compute.utf8_trim_whitespace(column)
+    filled = compute.if_else(compute.equal(trimmed, ""), None, trimmed)
+    if not named:
+        try:
+            return _numbers(compute.cast(filled, pyarrow.float64()))
+        except pyarrow.ArrowInvalid:
+            pass
+    return _texts(filled)
+
+
+def _check_parquet_size(path: Path, metadata: Any, schema: Any, present: list[str], span: Span | None) -> None:
+    lists = {name: getattr(schema.field(name).type, "list_size", 1) for name in present}
+    check_size(path, metadata.num_rows, sum(lists.values()), NUMBER, span)
+    chunks = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    columns = [chunk.column(index) for chunk in chunks for index in range(chunk.num_columns)]
+    read = [column for column in columns if column.path_in_schema.split(".")[0] in present]
+    check_size(path, 1, sum(column.total_uncompressed_size for column in read), 1, span)
+
+
+def _values(column: Any, path: Path, name: str, rows: Rows, span: Span | None) -> Array:
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        return _values(column.cast(kind.value_type), path, name, rows, span)
+    if _is_text(kind):
+        trimmed = compute.utf8_trim_whitespace(column.cast(pyarrow.large_string()))
+        return _texts(trimmed)
+    if _is_list(kind):
+        return _stacked(column.combine_chunks(), path, name, rows, span)
+    if not _is_number(kind):
+        message = f"the column '{name}' of {path} holds {kind}"
+        raise DataError.of("GV304", message, span, "a column should hold numbers, booleans, text, or lists of numbers")
+    return _numbers(column)
+
+
+def _stacked(lists: Any, path: Path, name: str, rows: Rows, span: Span | None) -> Array:
+    """Lists as an array [row, item...]; a list that is missing is NaN all over."""
+    if not (_is_list(lists.type.value_type) or _is_number(lists.type.value_type)):
+        message = f"the column '{name}' of {path} holds {lists.type}"
+        raise DataError.of("GV304", message, span, "a list should hold numbers")
+    there = lists.is_valid().to_numpy(zero_copy_only=False)
+    lengths = compute.list_value_length(lists).fill_null(-1).to_numpy(zero_copy_only=False)
+    length = int(lengths[there][0]) if there.any() else 0
+    if (lengths[there] != length).any():
+        row = int(np.flatnonzero(there & (lengths != length))[0])
+        message = f"'{name}' has {lengths[row]} items in {rows.place(row)}, and {length} before"
+        raise DataError.of("GV304", message, span, "the lists of a column should be equally long")
+    items = lists.drop_null().flatten()
+    inner = _stacked(items, path, name, rows, span) if _is_list(items.type) else _numbers(items)
+    stacked = inner.reshape(int(there.sum()), length, *inner.shape[1:])
+    if there.all():
+        return stacked
+    whole = np.full((len(there), *stacked.shape[1:]), np.nan)
+    whole[there] = stacked
+    return whole
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind) or pyarrow.types.is_string_view(kind))
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    types = pyarrow.types
+    return any(
+        is_kind(kind) for is_kind in (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    )
+
+
+def _numbers(column: Any) -> Array:
+    """Numbers as they are; as floats where some are missing."""
+    exact = pyarrow.types.is_integer(column.type) or pyarrow.types.is_boolean(column.type)
+    if exact and not column.null_count:
+        return _to_numpy(column)
+    if not pyarrow.types.is_floating(column.type):
+        column = column.cast(pyarrow.uint8()) if pyarrow.types.is_boolean(column.type) else column
+        column = column.cast(pyarrow.float64())
+    return _to_numpy(compute.fill_null(column, np.nan))
+
+
+def _texts(column: Any) -> Array:
+    return np.asarray(compute.fill_null(column, ""), dtype=object)
+
+
+def _to_numpy(column: Any) -> Array:
+    array: Array = np.asarray(column)
+    return array
