@@ -207,7 +207,10 @@ def sweep(
     ] = None,
     search: Annotated[
         list[str],
-        typer.Option(metavar="KEY=LOW..HIGH[:log]", help="Let Optuna choose, by validation rows; or from KEY=V1,V2,..."),
+        typer.Option(
+            metavar="KEY=LOW..HIGH[:log]",
+            help="Let Optuna choose, by validation rows: whole numbers between whole numbers, or one of V1,V2,...",
+        ),
     ] = [],
     trials: Annotated[int, typer.Option(min=1, help="Runs of a search.")] = 20,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with its share of the cores.")] = 1,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from models import ROOT
 
+import graphvae
 from graphvae.compiler import spec
 from graphvae.compiler.block import Block
 from graphvae.compiler.check import check
@@ -173,3 +174,9 @@ def test_the_sessions_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
     failed, run = doctest.testfile(str(page), module_relative=False, report=True)
     assert run > 3
     assert failed == 0
+
+
+def test_every_public_function_is_used_in_a_session() -> None:
+    [*sessions] = fences("python.md", "pycon")
+    used = set(re.findall(r"^>>> .*?\bgraphvae\.(\w+)\(", "".join(sessions), re.MULTILINE))
+    assert used == set(graphvae.__all__)

@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from pathlib import Path
+from typing import Any
 
 import pytest
+from models import ROOT
+from typer.testing import CliRunner
 
+from graphvae.cli import app
 from graphvae.compiler.errors import Diagnostic, InternalError, Span, SpecError, UserError, closest, did_you_mean
+from graphvae.compiler.pipeline import compile_text
+
+KEYS = ["file", "line", "column", "end_line", "end_column", "code", "severity", "message", "hint", "via"]
+MISTAKES = """model: 7
+describtion: several mistakes, of every kind that the shape of a text can have
+variables:
+  digit: {distribution: categorial, categories: 1, role: supervised}
+  style: {distribution: normal, size: eight}
+  image: {distribution: bernoulli, shape: 64, role: observed, soft:}
+p:
+  image: {parents: digit, network: {hidden: [8, -8], dropout: 2}}
+q:
+  digit: [image, 5]
+  style: {parents: [image, digit], network: [500]}
+objective: {alpha: automatic, samples: 0, supervision_rate: 1.5}
+data:
+  columns: {image: image, digit: [digit, 1]}
+  labels: {digit: {fraction: 50}}
+training: {epochs: 1e2, seeds: {init: -1}, learning_rate: .nan}
+extra: 1
+"""
+
+
+def checked(*arguments: object) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code of `check --format json`, and the findings that it prints."""
+    done = CliRunner().invoke(app, ["check", *map(str, arguments), "--format", "json"])
+    [(name, findings)] = json.loads(done.stdout).items()
+    assert name == "diagnostics"
+    return done.exit_code, findings
 
 
 def span_of(text: str, meant: str) -> Span:
@@ -82,3 +117,71 @@ def test_hints_list_what_there_is() -> None:
 def test_combining_marks_take_no_column() -> None:
     assert unicodedata.combining("\u0301")
     assert span_of("o\u0308: 1", "1").excerpt().endswith("| " + " " * 3 + "^")
+
+
+def test_all_mistakes_in_the_shape_of_a_text_come_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_text(MISTAKES, "m.yaml")
+    found = [(row.span.line, row.code) for row in caught.value.diagnostics if row.span]
+    assert found == [
+        (1, "GV055"),
+        (2, "GV050"),
+        (4, "GV054"),
+        (4, "GV053"),
+        (5, "GV052"),
+        (6, "GV052"),
+        (6, "GV052"),
+        (8, "GV052"),
+        (8, "GV053"),
+        (8, "GV053"),
+        (10, "GV055"),
+        (11, "GV052"),
+        (12, "GV052"),
+        (12, "GV053"),
+        (12, "GV053"),
+        (13, "GV051"),
+        (14, "GV052"),
+        (15, "GV053"),
+        (16, "GV052"),
+        (16, "GV053"),
+        (16, "GV052"),
+        (17, "GV050"),
+    ]
+
+
+def test_findings_as_data() -> None:
+    outer, inner = Span("a.yaml", 7, 2, 7, 5, ""), Span("b.yaml", 3, 1, 3, 2, "")
+    span = Span("m.yaml", 12, 1, 13, 2, "x", via=Span("b.yaml", 3, 1, 3, 2, "", via=outer))
+    record = Diagnostic("GV205", "nothing depends on 'x'", span, "leave it out", "warning").record("other.yaml")
+    places = [{key: getattr(place, key) for key in KEYS[:5]} for place in (inner, outer)]
+    said = {"code": "GV205", "severity": "warning", "message": "nothing depends on 'x'", "hint": "leave it out"}
+    assert record == {"file": "m.yaml", "line": 12, "column": 1, "end_line": 13, "end_column": 2, **said, "via": places}
+    assert list(record) == KEYS
+
+
+def test_check_as_json_finds_what_check_finds() -> None:
+    path = ROOT / "tests" / "bad_specs" / "several_mistakes.yaml"
+    with pytest.raises(SpecError) as caught:
+        compile_text(path.read_text("utf-8"), str(path))
+    code, found = checked(path)
+    assert code == 2
+    assert found == [row.record(str(path)) for row in caught.value.diagnostics]
+    assert all(list(row) == KEYS for row in found)
+
+
+def test_check_as_json_ends_well_with_warnings_or_nothing() -> None:
+    assert checked(ROOT / "specs" / "digits.yaml") == (0, [])
+    code, [found] = checked(ROOT / "tests" / "bad_specs" / "lint_few_labels.yaml")
+    assert (code, found["code"], found["severity"], found["line"]) == (0, "GV203", "warning", 14)
+
+
+def test_check_as_json_of_what_cannot_be_read(tmp_path: Path) -> None:
+    code, [found] = checked(tmp_path / "nowhere.yaml")
+    assert (code, found["code"], found["file"]) == (2, "GV001", str(tmp_path / "nowhere.yaml"))
+    assert [found[key] for key in KEYS[1:5]] == [None] * 4
+    (tmp_path / "empty.yaml").touch()
+    assert checked(tmp_path / "empty.yaml")[1][0]["code"] == "GV002"
+    code, [found] = checked(ROOT / "specs" / "digits.yaml", "--set", "training.epoch=5")
+    assert (code, found["code"], found["file"], found["column"]) == (2, "GV050", "--set", 10)
+    code, [found] = checked(ROOT / "specs" / "digits.yaml", "--set", "training")
+    assert (code, found["code"], found["line"]) == (2, "GV501", None)

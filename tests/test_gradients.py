@@ -460,7 +460,7 @@ def test_what_one_of_two_labels_rules_out_adds_no_variance(known: dict[str, int]
     alone, mixed = (moments(model, worlds, [ROW | known, *others], 2, "b") for others in ([], [ROW]))
     torch.testing.assert_close(mixed[0], alone[0], rtol=0, atol=1e-12)
     assert mixed[1] == near(alone[1])
-    assert alone[1] > 0.1
+    assert alone[1] > 0.01
 
 
 def by_loops(cells: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -652,23 +652,30 @@ def test_densities_against_a_parent_below_and_under_importance(bound: str) -> No
     top = (of_top - torch.logit(noise["top"])) / at["top"]
     of_code = category_divergence(of_code, linear(p.code, top=top.sigmoid()), code, at["code"], closed=False)
     closed = bound == "self_normalised"
-    of_top = switch_divergence(of_top, torch.zeros(2), top, at["top"], closed).sum(-1)
+    of_top = switch_divergence(of_top, torch.zeros_like(of_top), top, at["top"], closed).sum(-1)
     ratio = distributions.Normal(linear(p.x, code=code.exp())[..., 0], 0.5).log_prob(x[:, 0]) - 0.5 * of_code - 1.5 * of_top
     expected = ratio.mean(0) if closed else ratio.logsumexp(0) - log(3)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    for one, other in zip(*(torch.autograd.grad(b.sum(), list(model.parameters())) for b in (found, expected)), strict=True):
+    weights = list(model.parameters())
+    right = torch.autograd.grad(expected.sum(), weights, allow_unused=True, materialize_grads=True)
+    for one, other in zip(torch.autograd.grad(found.sum(), weights), right, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.02])
 def test_concrete_gradients_are_finite_in_single_precision(temperature: float) -> None:
-    """At logits of 30 and below; three in ten of the relaxed numbers underflow, and their logarithms do not."""
-    model = relaxed_model().float()
+    """At logits of 30 and below; three in ten of the relaxed numbers underflow, and their logarithms do not.
+
+    A third of the rows knows no label behind the draws, and has their divergence in closed form.
+    """
+    torch.set_default_dtype(torch.float32)
+    model = relaxed_model()
     with torch.no_grad():
         model.encoder.y.first.weight_x.copy_(torch.tensor([[30.0], [0.0], [-3.0]]))
         model.encoder.s.first.weight_y.copy_(torch.tensor([[30.0, 0.0, -30.0], [0.5, -1.0, 2.0]]))
     generator = torch.Generator().manual_seed(1)
-    data = {"x": torch.linspace(-1, 1, 5000), "y": torch.arange(5000) % 4 - 1}
+    rows = torch.arange(6000)
+    data = {"x": torch.linspace(-1, 1, 6000), "y": rows % 4 - 1, "w": (rows % 3 - 1).where(rows % 3 > 0, torch.nan)}
     block = model.block(data, 4, generator)
     knobs = model.knobs(temperature=dict.fromkeys(TEMPERATURE, temperature))
     q, _ = model.infer(block, knobs)
@@ -729,9 +736,9 @@ def switch_block(model: Model, family: str, rows: int = 100_000) -> Block:
     uniform = (torch.arange(rows) + 0.5) / rows
     if family == "bernoulli":
         noise = uniform[None]
-    else:  # two Gumbel variables whose difference is logistic
-        noise = torch.stack([torch.full((rows,), -1.0).exp(), (-(-torch.logit(uniform)).exp()).exp()], -1)[None]
-        noise = noise.clamp_min(torch.finfo(noise.dtype).tiny)
+    else:  # two Gumbel variables, the smaller of which is 0, and whose difference is logistic
+        gumbel = torch.logit(torch.stack([1 - uniform, uniform], -1)).clamp_min(0)
+        noise = (-(-gumbel).exp()).exp()[None]
     return Block(model.evidence({"x": torch.full((rows,), SIGNAL)}), {} if model.variables["z"].enumerated else {"z": noise})
 
 
@@ -773,13 +780,17 @@ def test_the_bias_of_a_gradient_by_densities(family: str) -> None:
     assert of_logistic > 1.5 * LOGIT * ON * (1 - ON)
     for temperature in TEMPERATURES:
         found = switch_gradients(family, "concrete", temperature, "bound: importance")
-        assert found["divergence"] == pytest.approx(-of_logistic, abs=1e-5)
+        assert found["divergence"] == pytest.approx(-of_logistic, rel=0, abs=1e-9)
         assert found["likelihood"] == near(switch_gradients(family, "concrete", temperature)["likelihood"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_value_of_a_concrete_bound(family: str) -> None:
-    """Log p at the relaxed value, by quadrature over the logistic noise, less the categories' divergence: it tends to the ELBO."""
+    """Log p at the relaxed value, by quadrature over the logistic noise, less the categories' divergence.
+
+    It tends to the ELBO, in first order as the temperature T: log p is a parabola in the value v, and the integral of v^2 less
+    its limit is T times the logistic density where the switch turns.
+    """
     model, _ = switch(family, "concrete")
     block, values = switch_block(model, family), []
     kl = ON * log(2 * ON) + (1 - ON) * log(2 * (1 - ON))
@@ -793,9 +804,9 @@ def test_the_value_of_a_concrete_bound(family: str) -> None:
         values.append(model.estimate(block, model.knobs(temperature={"z": temperature}))[1].bound.mean().item())
         assert values[-1] == pytest.approx(likelihood - kl, rel=0, abs=1e-7)
     right = ON * stats.norm.logpdf(SIGNAL, 1.5, 0.7) + (1 - ON) * stats.norm.logpdf(SIGNAL, 0.0, 0.7) - kl
-    gaps = [abs(value - right) for value in values]
+    gaps = [value - right for value in values]
     assert sorted(gaps, reverse=True) == gaps
-    assert gaps[-1] < 0.01 < 0.1 < gaps[0]
+    assert gaps[-1] == pytest.approx(TEMPERATURES[-1] * ON * (1 - ON) * 1.5**2 / (2 * 0.7**2), rel=0.02)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

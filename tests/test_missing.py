@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from exact import Factors, exact, factor, fill, random_factor, set_table, spec_model
+from scipy import stats
 from test_gradients import linear
 from torch import Tensor, distributions
 
@@ -232,6 +233,47 @@ def test_imputation_and_evidence_of_jointly_normal_cells(row: int) -> None:
     assert (drawn.mean(0).abs().numpy() <= 4 * deviation / count**0.5 + 1e-9).all()
     spread = np.sqrt((np.outer(deviation, deviation) ** 2 + covariance**2) / count)
     assert (np.abs((drawn.T @ drawn / count).numpy() - covariance) <= 4 * spread + 1e-9).all()
+
+
+PAIR = """
+model: pair
+variables:
+  z: {distribution: bernoulli}
+  x: {distribution: normal, size: 3, role: observed, missing: mask}
+p: {x: {parents: [z], network: {hidden: []}, parameters: {scale: 0.5}}}
+q: {z: {parents: [x], network: {hidden: []}}}
+"""
+JUMP = np.array([1.5, -2.0, 0.8])  # of x from z = 0, where it is SHIFT, to z = 1
+POINTS = np.linspace(-3, 3, 13)
+
+
+@pytest.mark.parametrize("seen", [[0.9, NAN, NAN], [NAN, NAN, -0.2], [NAN, NAN, NAN]], ids=str)
+def test_every_imputed_draw_is_another_one(seen: list[float]) -> None:
+    """A sum over two values and one sample: a thousand draws of the missing cells are a thousand, and follow their mixture.
+
+    Given what is there, z has its posterior probabilities by Bayes' rule, and given z the cells are independent; so each cell,
+    and two cells of a draw together, have a known distribution function.
+    """
+    model, draws, row = spec_model(PAIR), 1000, np.array(seen)
+    assert model.variables["z"].enumerated
+    with torch.no_grad():
+        model.decoder.x.first.weight_z.copy_(torch.tensor(JUMP)[:, None])
+        model.decoder.x.first.bias.copy_(torch.tensor(SHIFT))
+    found = model.impute({"x": torch.tensor([seen, seen])}, 1, draws, torch.Generator().manual_seed(0))["x"]
+    means, there = SHIFT + np.outer([0, 1], JUMP), ~np.isnan(row)
+    posterior = stats.norm.pdf(row[there], means[:, there], SCALE).prod(1)
+    posterior = posterior / posterior.sum()
+    assert 0.05 < posterior[0] < 0.95
+    cells = np.flatnonzero(~there)
+    below = stats.norm.cdf(POINTS, means[:, cells, None], SCALE)  # [z, cell, point]
+    for drawn in found.draws.movedim(1, 0).numpy()[..., cells]:
+        under = drawn.T[..., None] <= POINTS  # [cell, draw, point]
+        pairs = [(under[0] & under[1], below[:, 0] * below[:, 1]), *((under[i], below[:, i]) for i in range(len(cells)))]
+        for hits, exact_shares in pairs:
+            share = posterior @ exact_shares
+            assert (np.abs(hits.mean(0) - share) <= 4 * np.sqrt(share * (1 - share) / draws) + 1e-9).all()
+    assert len(np.unique(found.draws[..., cells])) == 2 * draws * len(cells)
+    np.testing.assert_allclose(found.mean[:, cells], [posterior @ means[:, cells]] * 2, rtol=0, atol=1e-10)
 
 
 def test_rows_from_p_keep_the_cells_that_are_held() -> None:

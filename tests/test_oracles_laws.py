@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import test_bounds as bounds
+import test_choose as rule
 import test_gradients as gradients
 import test_missing as missing
 import test_oracles_discrete as discrete
@@ -240,6 +241,33 @@ def soft_value_straight_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draws.Draws, "straight_through", draws.Draws.concrete)
 
 
+def relaxed_draw_scored_by_densities(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Draw._divergence
+
+    def divergence(self: Draw, prior: object, sampled: Tensor, closed: Tensor | bool) -> Tensor:
+        return sampled if self.relaxed else original(self, prior, sampled, closed)
+
+    monkeypatch.setattr(Draw, "_divergence", divergence)
+
+
+def relaxation_chosen_without_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "_not_closed", lambda q, p, name, objective: "")
+
+
+def ruled_out_cells_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objectives, "ruled_out", lambda cells, like: torch.zeros_like(like, dtype=torch.bool))
+
+
+def scores_left_out_for_one_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw that many cells share is left out where a label rules out any of them, and not all."""
+    original = objectives.ruled_out
+
+    def ruled_out(cells: Tensor, like: Tensor) -> Tensor:
+        return ~original(torch.where(cells == -torch.inf, 0.0, -torch.inf), like)
+
+    monkeypatch.setattr(objectives, "ruled_out", ruled_out)
+
+
 def labels_behind_a_closed_form_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model.Model, "closed", lambda self, name, q: name in self.closed_kl)
 
@@ -303,6 +331,17 @@ def imputed_by_equal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "normalised", lambda weight: objectives.normalised(torch.zeros_like(weight)))
 
 
+def imputed_with_one_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = model.imputation
+
+    def imputation(kind: model.Variable, known: Evidence | None, *rest: object) -> model.Imputation:
+        means, weight, drawn, chosen = rest
+        each = list(drawn)
+        return original(kind, known, means, weight, each[:1] * len(each), chosen)
+
+    monkeypatch.setattr(model, "imputation", imputation)
+
+
 def known_cells_imputed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evidence, "completed", lambda self, value: value)
 
@@ -340,7 +379,21 @@ FAULTS: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = 
         lambda: gradients.test_a_score_function_gradient_of_a_normal_draw(gradients.SCORED, "reparameterised", 0.8),
     ),
     (relaxed_label_scored_by_density, lambda: gradients.test_concrete_draws_in_a_mixed_block(1, "log_mean")),
-    (relaxed_draw_scored_by_its_largest_entry, lambda: gradients.test_the_bias_of_a_concrete_gradient("categorical")),
+    (relaxed_draw_scored_by_its_largest_entry, lambda: gradients.test_the_bias_of_a_gradient_by_densities("categorical")),
+    (relaxed_draw_scored_by_densities, lambda: gradients.test_the_bias_of_a_concrete_gradient("categorical")),
+    (relaxed_draw_scored_by_densities, lambda: gradients.test_the_value_of_the_enumerated_bound_at_hard_draws("concrete")),
+    (labels_behind_a_closed_form_ignored, lambda: gradients.test_concrete_draws_in_a_mixed_block(1, "log_mean")),
+    (
+        closed_form_below_a_parent_of_p,
+        lambda: gradients.test_densities_against_a_parent_below_and_under_importance("self_normalised"),
+    ),
+    (relaxation_chosen_without_a_look, rule.test_an_importance_bound_enumerates_nothing_below_a_draw),
+    (ruled_out_cells_scored, lambda: gradients.test_what_a_label_rules_out_adds_no_variance(0)),
+    (
+        scores_left_out_for_one_cell,
+        lambda: gradients.test_a_score_function_gradient_has_no_bias_in_a_mixed_block(gradients.KINDS[0], "log_mean"),
+    ),
+    (ruled_out_cells_scored, lambda: gradients.test_what_one_of_two_labels_rules_out_adds_no_variance({"a": 1})),
     (temperature_in_answers, gradients.test_what_is_answered_with_concrete_draws_is_exact),
     (
         soft_value_straight_through,
@@ -360,6 +413,7 @@ FAULTS: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], None]]] = 
     (missing_cells_left_nan, lambda: missing.test_what_is_missing_leaves_the_likelihood("samples: 3")),
     (mask_shown_the_wrong_way, missing.test_q_sees_zeros_and_what_is_there),
     (imputed_by_equal_weights, lambda: missing.test_imputation_of_categories(False)),
+    (imputed_with_one_noise, lambda: missing.test_every_imputed_draw_is_another_one([0.9, missing.NAN, missing.NAN])),
     (known_cells_imputed, lambda: missing.test_imputation_and_evidence_of_jointly_normal_cells(0)),
 ]
 

@@ -34,6 +34,20 @@ q:
   a: {parents: [x], network: {hidden: []}, gradient: score_function}
 objective: {samples: 2, kl: closed, alpha: 1.0}
 """,
+    # A parent in p that q never looks at has no ancestors in q to be asked for.
+    "a_parent_that_q_never_sees": """
+model: case
+variables:
+  a: {distribution: bernoulli}
+  g: {distribution: normal, role: given}
+  x: {distribution: normal, role: observed}
+p:
+  a: {parents: [g], network: {hidden: []}}
+  x: {parents: [a], network: {hidden: []}, parameters: {scale: 0.7}}
+q:
+  a: {parents: [x], network: {hidden: []}, gradient: score_function}
+objective: {samples: 2, kl: closed}
+""",
     # The doubly reparameterised gradient weighed a sample by w^2 at every beta; it is (1 - beta) w + beta w^2.
     "importance_dreg_at_beta": """
 model: case

@@ -200,7 +200,7 @@ def test_validation_rows_are_measured_as_test_rows_are(tmp_path: Path) -> None:
     test = load_data(run.compile().graph, model.variables).test
     evaluation = json.loads((run.folder / "evaluation.json").read_text())
     assert evaluation["rows"] == 359
-    same = sweep_run._validate(model, test, 50)
+    same = sweep_run._validate(model, test, 3)
     assert same == {name: evaluation[name] for name in same}
     assert validation["log_evidence"] != evaluation["log_evidence"]
 
@@ -209,7 +209,7 @@ def _begun(tmp_path: Path, grid: list[str], settings: list[str] = SETTINGS) -> S
     """A sweep whose runs all wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("graphvae.lab.sweeps.outcomes", _nothing)
-        return sweep(DIGITS, grid, settings=settings, run=tmp_path / "begun")
+        return sweep(DIGITS, grid, settings=settings, run=tmp_path / "begun", samples=3)
 
 
 def _nothing(*arguments: object) -> Iterator[tuple[str, None]]:
@@ -493,3 +493,106 @@ def test_values_that_are_no_numbers_stand_in_turn(tmp_path: Path, values: tuple[
     assert pdf.startswith(b"%PDF")
     assert b"/Type3" not in pdf
     assert png_size(files[1].read_bytes()) == (975, 731)
+
+
+FAKE_SEARCH = """
+import json, math, pathlib, sys
+folder, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+point = json.loads((folder / "sweep.json").read_text())["runs"][name]["point"]
+rate, size = float(point["training.learning_rate"]), point["q.digit.network.hidden"]
+if rate > 0.05:
+    sys.exit("the system is out of memory")
+(folder / name).mkdir()
+error = abs(math.log10(rate) + 3) / 10 + 0.2 * (size == "[8]")
+scores = {"digit": {"q": {"kind": "error", "value": error}, "importance": {"kind": "error", "value": 0.0}}}
+(folder / name / "validation.json").write_text(json.dumps({"predictions": scores, "log_evidence": 0.0, "density": True}))
+(folder / name / "checkpoint.safetensors").touch()
+"""
+SEARCH = ["training.learning_rate=1e-5..1e-1:log", "q.digit.network.hidden=[8],[8, 8]", "training.epochs=1..3"]
+
+
+@pytest.fixture
+def searched(fake: Path) -> Path:
+    """A folder for trials whose errors are known: least at a rate of 1e-3 with two hidden layers."""
+    pytest.importorskip("optuna", reason="a search needs the extra 'search'")
+    (fake / "modules" / "fake_run.py").write_text(FAKE_SEARCH)
+    return fake / "sweep"
+
+
+def search(folder: Path, trials: int, jobs: int = 1) -> Sweep:
+    settings = ["data.validation={rows: 100, labels: true}"]
+    return sweep(DIGITS, search=SEARCH, trials=trials, settings=settings, run=folder, jobs=jobs)
+
+
+def test_a_search_finds_what_is_best_on_validation_rows(searched: Path) -> None:
+    made = search(searched, 24, jobs=2)
+    assert len(made.record.runs) == 24
+    assert {entry.state for entry in made.record.runs.values()} <= {"done", "failed"}
+    assert made.best is not None
+    best = made.record.runs[made.best]
+    assert best.settings[0] == "data.validation={rows: 100, labels: true}"
+    assert best.point["q.digit.network.hidden"] == "[8, 8]"
+    assert 3e-4 < float(best.point["training.learning_rate"]) < 3e-3
+    assert best.point["training.epochs"] in {"1", "2", "3"}
+    values = {name: json.loads((searched / name / "validation.json").read_text()) for name in made.runs}
+    assert values[made.best] == min(values.values(), key=lambda value: value["predictions"]["digit"]["q"]["value"])
+    metrics = [str(metric) for metric in made.table().metrics]
+    assert metrics[0] == "validation error of digit by q (%)"
+    assert png_size((searched / "plot.png").read_bytes()) == (975, 731)
+
+
+def test_a_search_goes_on_as_if_it_had_never_stopped(searched: Path) -> None:
+    whole = search(searched.with_name("whole"), 14)
+    search(searched, 5)
+    (searched / "trial=3" / "checkpoint.safetensors").unlink(missing_ok=True)
+    for leftover in searched.glob("trial=3/*"):
+        leftover.unlink()
+    (searched / "trial=3").rmdir()
+    resumed = search(searched, 14)
+    assert {name: entry.point for name, entry in resumed.record.runs.items()} == {
+        name: entry.point for name, entry in whole.record.runs.items()
+    }
+    assert list(resume(searched).runs) == list(resumed.runs)
+
+
+def test_proposals_follow_what_has_ended() -> None:
+    pytest.importorskip("optuna", reason="a search needs the extra 'search'")
+    space = parse_search(["a=0.0..1", "b=1..64:log", "c=x,[1, 2]"])
+    tried = [suggest(space, [], number) for number in range(60)]
+    ended = [(point, abs(float(point["a"]) - 0.25) + (point["c"] == "x")) for point in tried]
+    proposed = [suggest(space, ended, number) for number in range(60, 80)]
+    for point in (*tried, *proposed):
+        assert 0 <= float(point["a"]) <= 1
+        assert int(point["b"]) in range(1, 65)
+        assert point["c"] in ("x", "[1, 2]")
+    assert sum(point["c"] == "x" for point in tried) > 20 > 4 > sum(point["c"] == "x" for point in proposed)
+    assert np.mean([abs(float(point["a"]) - 0.25) for point in proposed]) < 0.15
+    assert suggest(space, ended, 60) == proposed[0]
+    assert suggest(space, [*ended, (proposed[0], float("nan"))], 61) == proposed[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({}, "a search chooses by validation rows, never by test rows, and the spec has none"),
+        ({"seeds": 2}, "a search goes without a grid and without seeds"),
+        ({"grid": GRID}, "a search goes without a grid and without seeds"),
+        ({"search": ["training.epochs=3..1"]}, "nothing lies between 3 and 1 for 'training.epochs'"),
+        ({"search": ["training.learning_rate=0..1:log"]}, "nothing lies between 0 and 1 on a logarithmic scale"),
+        ({"search": ["training.learning_rate=a..b"]}, "the ends of a range are numbers, and not 'a'"),
+        ({"search": ["training.learning_rate=-1..1"]}, "--set:1:24: error[GV053]"),
+        ({"search": ["training.epochs=1..2", "q.digit.network.activation=relu,tahn"]}, "did you mean 'tanh'"),
+        ({"search": ["training.epochs"]}, "'training.epochs' is not KEY=VALUES"),
+    ],
+)
+def test_a_search_that_cannot_be_made_is_refused(tmp_path: Path, flags: dict[str, Any], message: str) -> None:
+    pytest.importorskip("optuna", reason="a search needs the extra 'search'")
+    with pytest.raises(UserError) as caught:
+        sweep(DIGITS, run=tmp_path / "sweep", **{"search": SEARCH} | flags)
+    assert message in str(caught.value)
+
+
+def test_a_search_without_optuna_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(FlagError, match=r"a search needs Optuna\n  pip install 'graphvae\[search\]'"):
+        sweep(DIGITS, search=SEARCH, run=tmp_path / "sweep")

@@ -72,9 +72,7 @@ def _priority(objective: Objective) -> Callable[[ConditionalNode], tuple[bool, i
     return lambda node: (node.variable.role != "supervised", count(node), node.variable.name)
 
 
-def _not_enumerated(
-    node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective
-) -> str:
+def _not_enumerated(node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective) -> str:
     """Why a finite variable cannot join the cells that there are; nothing if it can."""
     if cells * count(node) > objective.max_cells:
         return f"{_shown(node, cells)} cells are more than max_cells, {objective.max_cells}"
@@ -137,7 +135,7 @@ def _not_closed(q: Side, p: Side, name: str, objective: Objective) -> str:
         return f"the bound is {objective.bound}"
     if there.name not in here.closed_kl:
         return f"KL({here.name} || {there.name}) has no closed form"
-    below = [parent for parent in random_parents(p, name) if name in q.ancestors(parent)]
+    below = [parent for parent in random_parents(p, name) if parent in q.parents and name in q.ancestors(parent)]
     return f"its parent in p, {below[0]}, stands below it in q" if below else ""
 
 

@@ -47,9 +47,8 @@ def inline(plugin: Plugin, library: Collection[str]) -> Inlined:
             del lines[node.lineno - 1 : node.end_lineno]
     heading = "\n".join(f"# {line}".rstrip() for line in (docstring or f"From {plugin.path.name}.").split("\n"))
     runtime = frozenset(alias.name for node in ours for alias in _aliases(node))
-    names = dict.fromkeys(_defined(plugin), "") | dict(pair for node in tree.body for pair in _imported(node))
-    kept = {name: meaning for name, meaning in names.items() if name not in runtime}
-    return Inlined("\n\n\n".join([heading, "\n".join(lines).strip("\n")]), kept, runtime)
+    names = {name: meaning for name, meaning in _names(plugin, tree).items() if name not in runtime}
+    return Inlined("\n\n\n".join([heading, "\n".join(lines).strip("\n")]), names, runtime)
 
 
 def check_names(plugin: Plugin, inlined: Inlined, defined: Collection[str], imports: Mapping[str, tuple[str, str]]) -> None:
@@ -98,13 +97,15 @@ def _check_import(plugin: Plugin, node: ast.Import | ast.ImportFrom) -> None:
         raise FlagError.of("GV501", message, plugin.line(node.lineno), hint)
 
 
-def _defined(plugin: Plugin) -> list[str]:
-    """Every name that a plugin's text defines at its top."""
+def _names(plugin: Plugin, tree: ast.Module) -> dict[str, str]:
+    """Every name that a plugin's text defines at its top, and what those that are only imported stand for."""
     symbols = symtable.symtable(plugin.text, str(plugin.path), "exec").get_symbols()
-    return [symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()]
+    meanings = dict(pair for node in ast.walk(tree) for pair in _imported(node))
+    assigned = {symbol.get_name(): "" for symbol in symbols if symbol.is_assigned()}
+    return {symbol.get_name(): meanings[symbol.get_name()] for symbol in symbols if symbol.is_imported()} | assigned
 
 
-def _imported(node: ast.stmt) -> Iterator[tuple[str, str]]:
+def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
     """The names that a statement imports, each with what it stands for as one path, however it was written."""
     if isinstance(node, ast.Import):
         for alias in node.names:

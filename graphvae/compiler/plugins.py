@@ -57,7 +57,7 @@ def read_plugin(path: str | Path) -> Plugin:
     file = Path(path)
     if not file.stem.isidentifier() or iskeyword(file.stem) or file.suffix != ".py":
         hint = "name it like a Python module, as in my_networks.py"
-        raise FlagError.of("GV501", f"the plugin '{visible(str(path))}' has no name to import it by", hint=hint)
+        raise FlagError.of("GV501", f"the plugin '{visible(file.name)}' has no name to import it by", hint=hint)
     if file.stem in _TAKEN:
         hint = f"rename it, as in my_{file.stem}.py"
         raise FlagError.of("GV501", f"the plugin '{path}' has the name of the module '{file.stem}'", hint=hint)

@@ -16,7 +16,7 @@ from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, check_draw
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode
 from graphvae.compiler.networks import check_networks, complete
 from graphvae.compiler.plugins import Plugin
-from graphvae.compiler.spec import Conditional, ParameterValue, Spec, Variable
+from graphvae.compiler.spec import Conditional, Objective, ParameterValue, Spec, Variable
 
 
 def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:

@@ -12,7 +12,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, get_args
 
 from pydantic import BeforeValidator, PlainValidator
@@ -22,7 +22,23 @@ from pydantic_core import core_schema
 from graphvae.compiler.block import Block
 from graphvae.compiler.families import FAMILIES, INFINITY, Parameter
 from graphvae.compiler.gradients import RELAXED
-from graphvae.compiler.spec import Conditional, LabelDraw, Name, Objective, Parent, Schedule, Spec, Variable, VariableName
+from graphvae.compiler.spec import (
+    KINDS,
+    Binarise,
+    Conditional,
+    Data,
+    LabelDraw,
+    Name,
+    Network,
+    Objective,
+    Parent,
+    Rescale,
+    Schedule,
+    Spec,
+    Split,
+    Variable,
+    VariableName,
+)
 
 # Programs disagree about \w beyond ASCII: there every character may stand in a name, and in ASCII what Python allows.
 _NAME = r"[^\u0000-@\[-`{-\u007f][^\u0000-/:-@\[-^`{-\u007f]*"
@@ -220,6 +236,15 @@ def _needs() -> Iterator[JsonSchemaValue]:
         yield {"if": _has(distribution=_families(key)), "then": {"required": [key]}}
 
 
+def _of_kinds() -> Iterator[JsonSchemaValue]:
+    """The keys that some kinds of network have, of which the first is the one that is meant if none is written."""
+    usual, *_ = KINDS
+    for key in ("options", *dict.fromkeys(key for keys in KINDS.values() for key in keys)):
+        owners = [kind for kind, keys in KINDS.items() if key in keys]
+        kind = {"enum": owners} if owners else {"not": {"enum": list(KINDS)}}
+        yield {"dependencies": {key: {"properties": {"kind": kind}, "required": ["kind"] * (usual not in owners)}}}
+
+
 def _scheduled(**bounds: float) -> JsonSchemaValue:
     """A schedule, or each of several by variable, begins and ends within bounds."""
     ends = {"properties": {"from": bounds, "to": bounds}}
@@ -257,6 +282,7 @@ def _under(objective: JsonSchemaValue, **keys: JsonSchemaValue | bool) -> JsonSc
 
 
 _PARENTS = {"required": ["parents"], "properties": {"parents": {"minItems": 1}}}
+_LIST = {"minItems": 1, "uniqueItems": True}
 _SIMPLEX = [family.name for family in FAMILIES.values() if family.simplex]
 _VECTOR = [family.name for family in FAMILIES.values() if family.vector]
 
@@ -290,6 +316,7 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
         {"dependencies": {"network": _PARENTS, "temperature": {"properties": {"gradient": {"enum": list(RELAXED)}}}}},
         {"properties": {"temperature": _scheduled(exclusiveMinimum=0)}},
     ),
+    Network: tuple(_of_kinds()),
     Schedule: (
         {
             "if": _has(schedule=["constant"]),
@@ -301,6 +328,20 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
         _not_both("gamma", "supervision_rate"),
         {"properties": {key: _scheduled(minimum=0) for key in ("alpha", "beta")}},
         {"properties": {"supervision_rate": _scheduled(minimum=0, maximum=1)}},
+        {"if": _has(bound=["importance_dreg"]), "then": {"properties": {"beta": {"required": ["schedule"]}}}},  # or a number
+    ),
+    Data: (
+        {"if": _has(source=["digits"]), "then": {"properties": {"path": False}}},
+        {"properties": {key: {"additionalProperties": _LIST} for key in ("columns", "categories", "transforms")}},
+    ),
+    Rescale: ({"oneOf": [{"required": ["scale"]}, {"required": ["binarise"]}]}, {"dependencies": {"to": ["scale"]}}),
+    Binarise: (_not_both("threshold", "seed"),),
+    Split: (
+        *(_not_both(one, other) for one, other in combinations(("column", "within", "by", "blocks"), 2)),
+        {"properties": {"test": _LIST, "blocks": {"minItems": 2, "maxItems": 2}}},
+        {"if": {"properties": {"test": {"type": "array"}}, "required": ["test"]}, "then": {"required": ["column"]}},
+        {"dependencies": {"column": {"required": ["test"], "properties": {"test": {"type": "array"}, "seed": False}}}},
+        {"dependencies": {"blocks": {"properties": {"test": False, "seed": False}}}},
     ),
     LabelDraw: (
         {"oneOf": [{"required": [key]} for key in ("rows", "fraction", "rows_per")]},

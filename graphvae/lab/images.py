@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from graphvae.compiler.errors import DataError, Span, visible
-from graphvae.lab.sources import Array, Rows, Want, Wanted, check_size
+from graphvae.lab.sources import Array, Rows, Want, Wanted, check_size, normalised
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 FLOAT = 4  # bytes
@@ -40,7 +40,7 @@ def read_images(folder: Path, wanted: Wanted | None, span: Span | None) -> Rows:
     """
     table = _table(folder, wanted, span)
     files = [str(file) for file in table.columns["file"]] if table else _files(folder, span)
-    labels = [file.rpartition("/")[0] for file in files]
+    labels = [normalised(file.rpartition("/")[0]) for file in files]
     plain = {"file": np.array(files, dtype=object), "label": np.array(labels, dtype=object)}
     columns = dict(table.columns) if table else plain if any(labels) else {"file": plain["file"]}
     names = ("image", *dict.fromkeys([*columns, *(table.names if table else ())]))

@@ -42,7 +42,7 @@ class Filled:
         return named(codes, self.categories[name])
 
     def save(self, path: Path) -> list[str]:
-        """Write a file by its ending: .csv or .parquet with the table, .npz with `COLUMN.mean` and `COLUMN.draws` of all columns.
+        """Write a file by its ending: the table as .csv or .parquet, `COLUMN.mean` and `COLUMN.draws` of each column as .npz.
 
         Returns:
             The names of what was written; `COLUMN.names` are those of categories, in the order of their probabilities.

@@ -1,5 +1,6 @@
 """Searching settings by Optuna, an extra: `KEY=LOW..HIGH`, `KEY=LOW..HIGH:log`, or a choice `KEY=V1,V2,...`.
 
+A range between two whole numbers has whole numbers alone: `0..1` is 0 or 1, and `0.0..1` anything between them.
 A proposal is a function of the trials that have ended and of its own number, so no state of a sampler needs keeping.
 """
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -98,6 +99,11 @@ def source_of(path: Path) -> str:
         return ENDINGS[path.suffix.lower()]
     known = ", ".join(ENDINGS)
     raise DataError.of("GV301", f"{path} is neither a folder of images nor a file that ends in {known}")
+
+
+def normalised(text: str) -> str:
+    """A text in the form in which a spec is read, so that what looks alike is alike."""
+    return unicodedata.normalize("NFC", text)
 
 
 def check_size(path: Path, rows: int, numbers: int, size: int, span: Span | None) -> None:

@@ -103,7 +103,8 @@ def sweep(
         seeds: Repeat every point with the seeds 0 to seeds - 1, each of which seeds the draws of labels, the initial weights,
             the order of rows and the noise; None for one run with the seeds of the spec.
         search: Instead, `KEY=LOW..HIGH`, `KEY=LOW..HIGH:log` or `KEY=V1,V2,...` for each key that Optuna chooses, by the error
-            on validation rows of the first supervised variable, or if there is none by the evidence.
+            on validation rows of the first supervised variable, or if there is none by the evidence. Between whole numbers it
+            chooses whole numbers; write 0.0..1 for any number.
         trials: How many runs a search has.
         jobs: How many runs are trained at a time, each with its share of the cores.
         settings: `KEY=VALUE` settings laid over the spec in every run.

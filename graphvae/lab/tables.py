@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from graphvae.compiler.errors import DataError, Span, visible
-from graphvae.lab.sources import Array, Rows, Wanted, check_size
+from graphvae.lab.sources import Array, Rows, Wanted, check_size, normalised
 
 NUMBER = 8  # bytes
 SAMPLE = 1 << 20  # bytes of a file from which its rows are counted before it is read
@@ -26,7 +26,8 @@ def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
     A column is numbers if every cell is a number or empty, and it is not wanted as names; else it is text, without the space
     around it. Lines with nothing in them are no rows.
     """
-    names = _header(path, span)
+    header = _header(path, span)
+    names = [normalised(name) for name in header]
     _check_names(path, names, span)
     if len(names) == 1 and (found := set(names[0]) & set(";\t|")):
         hint = "save it with commas between the columns"
@@ -35,9 +36,10 @@ def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
     if not present:
         return Rows({}, tuple(names))
     check_size(path, _estimated_rows(path), len(present), NUMBER, span)
-    table = _parsed(path, names, present, span)
+    own = dict(zip(names, header, strict=True))
+    table = _parsed(path, header, [own[name] for name in present], span)
     named = {name for name, want in (wanted or {}).items() if want.named}
-    columns = {name: _cells(table.column(name), name in named) for name in present}
+    columns = {name: _cells(table.column(own[name]), name in named) for name in present}
     return Rows(columns, tuple(names), place=lambda row: f"line {_line(path, row + 1)} of {path.name}")
 
 
@@ -45,15 +47,17 @@ def read_parquet(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
     """The columns of a parquet file: numbers, booleans, text, and lists of numbers that are equally long in every row."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
+            own = file.schema_arrow.names
+            names = [normalised(name) for name in own]
             _check_names(path, names, span)
-            present = [name for name in names if wanted is None or name in wanted]
-            _check_parquet_size(path, file.metadata, file.schema_arrow, present, span)
-            table = file.read(columns=present)
+            present = {name: column for name, column in zip(names, own, strict=True) if wanted is None or name in wanted}
+            _check_parquet_size(path, file.metadata, file.schema_arrow, list(present.values()), span)
+            table = file.read(columns=list(present.values()))
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError.of("GV301", f"cannot read {path}: {error}", span) from None
     rows = Rows({}, tuple(names), place=lambda row: f"row {row} of {path.name}")
-    return Rows({name: _values(table.column(name), path, name, rows, span) for name in present}, rows.names, place=rows.place)
+    columns = {name: _values(table.column(column), path, name, rows, span) for name, column in present.items()}
+    return Rows(columns, rows.names, place=rows.place)
 
 
 def _header(path: Path, span: Span | None) -> list[str]:
@@ -155,7 +159,7 @@ def _line(path: Path, record: int) -> int:
 
 def _cells(column: Any, named: bool) -> Array:
     """Texts as numbers, if all of them are; an empty one is then NaN."""
-    trimmed = compute.utf8_trim_whitespace(column)
+    trimmed = _trimmed(column)
     filled = compute.if_else(compute.equal(trimmed, ""), None, trimmed)
     if not named:
         try:
@@ -163,6 +167,10 @@ def _cells(column: Any, named: bool) -> Array:
         except pyarrow.ArrowInvalid:
             pass
     return _texts(filled)
+
+
+def _trimmed(column: Any) -> Any:
+    return compute.utf8_normalize(compute.utf8_trim_whitespace(column), form="NFC")
 
 
 def _check_parquet_size(path: Path, metadata: Any, schema: Any, present: list[str], span: Span | None) -> None:
@@ -179,8 +187,7 @@ def _values(column: Any, path: Path, name: str, rows: Rows, span: Span | None) -
     if pyarrow.types.is_dictionary(kind):
         return _values(column.cast(kind.value_type), path, name, rows, span)
     if _is_text(kind):
-        trimmed = compute.utf8_trim_whitespace(column.cast(pyarrow.large_string()))
-        return _texts(trimmed)
+        return _texts(_trimmed(column.cast(pyarrow.large_string())))
     if _is_list(kind):
         return _stacked(column.combine_chunks(), path, name, rows, span)
     if not _is_number(kind):

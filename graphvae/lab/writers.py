@@ -1,8 +1,9 @@
-"""Tables for a person, written once and never over what is there. The verb is `write_table`."""
+"""Tables for a person, and never over what is there. The verb is `write_table`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,25 +19,58 @@ def write_table(columns: Columns, path: Path) -> None:
     Raises:
         FlagError: If the file exists, cannot be written, has another ending, or is a csv file for a column of several numbers.
     """
-    check_new(path)
     if path.suffix not in _WRITERS:
         raise FlagError.of("GV501", f"{path} is no kind of table", hint=f"choose a name that ends in {', '.join(_WRITERS)}")
     deep = [name for name, values in columns.items() if values.ndim > 1]
     if deep and path.suffix == ".csv":
-        message = f"a csv file has one value in a cell, and '{deep[0]}' has the shape {list(columns[deep[0]].shape[1:])}"
+        message = f"a cell of a csv file has one value, and '{deep[0]}' has the shape {list(columns[deep[0]].shape[1:])}"
         hint = "name a column for each number in data.columns, or write an .npz or a .parquet file"
         raise FlagError.of("GV501", message, hint=hint)
+    with new_file(path) as file:
+        _WRITERS[path.suffix](columns, file)
+
+
+def write_pictures(columns: Columns, folder: Path) -> None:
+    """Write a folder that the source `images` reads: `image` as pictures, what lies beyond 0 and 1 cut off, and the rest beside.
+
+    Raises:
+        FlagError: If the folder exists, or cannot be made.
+    """
+    from PIL import Image
+
     try:
-        with path.open("xb") as file:
-            _WRITERS[path.suffix](columns, file)
+        folder.mkdir()
+    except OSError as error:
+        reason = "exists" if folder.exists() else f"cannot be made: {error.strerror}"
+        raise FlagError.of("GV501", f"{folder} {reason}", hint="choose another name") from None
+    images = np.asarray(columns["image"], dtype=np.float64)
+    pixels = np.round(np.clip(images.reshape(-1, *images.shape[-3:]), 0, 1) * 255).astype(np.uint8)
+    files = np.array([f"{row:06d}.png" for row in range(len(pixels))])
+    for file, picture in zip(files, pixels, strict=True):
+        bytes_ = np.moveaxis(picture, 0, -1) if picture.ndim == 3 and len(picture) == 3 else picture.reshape(picture.shape[-2:])
+        Image.fromarray(bytes_).save(folder / file)
+    write_table({"file": files, **{name: values for name, values in columns.items() if name != "image"}}, folder / "images.csv")
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that was not there before, and is not there after a failure.
+
+    Raises:
+        FlagError: If it is there, since nothing is ever overwritten, or cannot be made.
+    """
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        raise FlagError.of("GV501", f"{path} exists", hint="choose another name") from None
     except OSError as error:
         raise FlagError.of("GV501", f"cannot write {path}: {error.strerror}") from None
-
-
-def check_new(path: Path) -> None:
-    """Nothing is ever overwritten."""
-    if path.exists():
-        raise FlagError.of("GV501", f"{path} exists", hint="choose another name")
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _write_npz(columns: Columns, file: IO[bytes]) -> None:

@@ -184,7 +184,8 @@ class Draws:
     noise: Mapping[str, Tensor]
     knobs: Knobs
     made: dict[str, Draw] = field(default_factory=dict)
-    axes: set[int] = field(default_factory=set)  # the enumeration axes that this pass has
+    known_cells: dict[int, Tensor] = field(default_factory=dict)
+    """Of each enumeration axis that this pass does not have, since its variable is known: the number of the known cell, [row]."""
 
     def given(self, name: str) -> Tensor:
         """A variable that is known in every row and conditioned on."""
@@ -235,8 +236,10 @@ class Draws:
 
         def detached(noise: Tensor) -> Draw:
             own = noise.movedim(tuple(range(2, 2 + axes)), tuple(range(axes)))
-            for axis in set(range(axes)) - self.axes:
-                own = own.narrow(axes - 1 - axis, 0, 1)
+            for axis, cell in self.known_cells.items():
+                if axis < axes and own.shape[axes - 1 - axis] > 1:
+                    by_row = cell.reshape(*(1,) * (axes + 1), -1, *(1,) * (own.dim() - axes - 2))
+                    own = own.take_along_dim(by_row, axes - 1 - axis)
             return Draw(distribution.sample(own).detach(), distribution, known=False, score=True)
 
         return self._draw(name, distribution, detached)
@@ -247,16 +250,15 @@ class Draws:
         Where the whole block is known, the known value and no axis.
         """
         evidence = self.evidence.get(name)
-        if evidence is not None and evidence.known is None:
-            return self._keep(name, Draw(evidence.value, distribution, known=True))
         cells = distribution.cells()
-        self.axes.add(axis)
+        if evidence is not None and evidence.known is None:
+            self.known_cells[axis] = equal_cells(cells.unsqueeze(1), evidence.value, distribution.event).byte().argmax(0)
+            return self._keep(name, Draw(evidence.value, distribution, known=True))
         value = cells.reshape(cells.shape[0], *(1,) * (axis + 2), *cells.shape[1:])
         if evidence is None:
             return self._keep(name, Draw(value, distribution, known=False, enumerated=True))
         assert evidence.known is not None
-        agrees = (value - evidence.value).abs() < 1e-5  # data in single precision is not quite a level of a double one
-        agrees = agrees.flatten(-distribution.event).all(-1) if distribution.event else agrees
+        agrees = equal_cells(value, evidence.value, distribution.event)
         return self._keep(name, Draw(value, distribution, evidence.known, enumerated=True, kept=~evidence.known | agrees))
 
     def _draw(self, name: str, distribution: Distribution, draw: Callable[[Tensor], Draw]) -> Tensor:
@@ -276,3 +278,9 @@ class Draws:
     def _keep(self, name: str, draw: Draw) -> Tensor:
         self.made[name] = draw
         return draw.value
+
+
+def equal_cells(cells: Tensor, value: Tensor, event: int) -> Tensor:
+    """Where a cell is the known value, without the event; data in single precision is not quite a number in double."""
+    agrees = (cells - value).abs() < 1e-5
+    return agrees.flatten(-event).all(-1) if event else agrees

@@ -86,7 +86,7 @@ class Gradients(Model):
         "text": Variable("observed", Normal, (6,)),
     }
     label_term = "log_mean"
-    closed_kl = {"style": ()}
+    closed_kl = {"style": (), "tags": ()}
 
     def __init__(self):
         super().__init__(Encoder(), Decoder())
