@@ -46,7 +46,7 @@ p:
   x: {parents: [a], network: {hidden: []}, parameters: {scale: 0.7}}
 q:
   a: {parents: [x], network: {hidden: []}, gradient: score_function}
-objective: {samples: 2, kl: closed}
+objective: {samples: 2, alpha: 1.0, kl: closed}
 """,
     # The doubly reparameterised gradient weighed a sample by w^2 at every beta; it is (1 - beta) w + beta w^2.
     "importance_dreg_at_beta": """

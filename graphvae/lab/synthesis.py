@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from graphvae.compiler.errors import FlagError
-from graphvae.compiler.graph import ModelGraph
+from graphvae.compiler.graph import VariableNode
 from graphvae.compiler.pipeline import compile_file
-from graphvae.compiler.spec import Data
+from graphvae.compiler.spec import Data, Split
 from graphvae.lab.binding import named, split_columns, unbound
 from graphvae.lab.models import new_model
 from graphvae.lab.sources import BUILT_IN, Array, source_of
@@ -49,46 +49,70 @@ def synthesise(
     """
     compilation, path = compile_file(spec, settings, plugin), Path(output)
     graph = compilation.graph
-    seed = graph.spec.training.seeds.init
-    torch.manual_seed(seed)
-    model, generator = new_model(compilation).eval(), torch.Generator().manual_seed(seed)
+    _check_kind(graph.spec.data, path)
+    torch.manual_seed(graph.spec.training.seeds.init)
+    model = new_model(compilation).eval()
+    generator = torch.Generator().manual_seed(graph.spec.training.seeds.init)
     given = {name: _covariate(kind, rows, generator) for name, kind in model.variables.items() if kind.role == "given"}
     drawn = given | model.sample(rows, given, generator)
-    data = graph.spec.data
-    pictures = data is not None and data.source == "images"
-    if data is not None and data.source not in BUILT_IN and not pictures and source_of(path) != data.source:
-        hint = f"choose a name that ends in .{data.source}, or --set data.source={source_of(path)}"
-        raise FlagError.of("GV501", f"{path} is no {data.source} file, which the spec reads", hint=hint)
-    columns = _columns(graph, data, drawn, rows) if data else {name: drawn[name].numpy() for name in _known(graph)}
-    (write_pictures if pictures else write_table)(columns, path)
+    columns = dict[str, Array]()
+    for name in graph.named("observed", "supervised", "given"):
+        share = _share_of_holes(graph.variables[name], graph.spec.data)
+        columns |= _columns(
+            graph.variables[name], graph.spec.data, _with_holes(graph.variables[name], drawn[name], share, generator)
+        )
+    for column in split_columns(graph.spec.data) if graph.spec.data else []:
+        if graph.spec.data and column not in columns:
+            columns[column] = _groups(graph.spec.data.split, rows)
+    (write_pictures if _of_pictures(graph.spec.data) else write_table)(columns, path)
     return columns
 
 
-def _known(graph: ModelGraph) -> list[str]:
-    return graph.named("observed", "supervised", "given")
+def _of_pictures(data: Data | None) -> bool:
+    return data is not None and data.source == "images"
 
 
-def _columns(graph: ModelGraph, data: Data, drawn: dict[str, Tensor], rows: int) -> dict[str, Array]:
-    """The columns that the spec reads, in the data's own units; what it splits by is made up."""
-    made: dict[str, Array] = {}
-    for name in _known(graph):
-        values: Array = drawn[name].numpy()
-        if np.issubdtype(values.dtype, np.integer):
-            values = named(values, data.categories.get(name))
-        else:
-            values = inverse(data.steps_of(name), drawn[name].numpy())
-        made |= unbound(graph.variables[name], data, values)
-    for column in split_columns(data):
-        if column not in made:
-            made[column] = _groups(data, rows)
-    return made
+def _check_kind(data: Data | None, path: Path) -> None:
+    """The file is one that the spec's source reads, unless that has no files of a person's own."""
+    if data is None or data.source in BUILT_IN:
+        return
+    if data.source == "images":
+        if "image" not in data.columns.values():
+            raise FlagError.of("GV501", "the spec reads no column 'image': there is nothing to draw", data.key("columns"))
+    elif source_of(path) != data.source:
+        hint = f"choose a name that ends in .{data.source}, or --set data.source={source_of(path)}"
+        raise FlagError.of("GV501", f"the spec reads a {data.source} file, and {path} is none", hint=hint)
 
 
-def _groups(data: Data, rows: int) -> Array:
+def _share_of_holes(node: VariableNode, data: Data | None) -> float:
+    """The share of cells to leave empty: of labels that no draw would hide, and of what may be missing."""
+    drawn = {name for draw in data.labels for name in draw.variables} if data else set()
+    return 0.5 if node.role == "supervised" and node.name not in drawn else 0.1 if node.masked else 0.0
+
+
+def _with_holes(node: VariableNode, values: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Values as data holds them, -1 or NaN in a random share of the rows of a label, or of the elements of what is observed."""
+    elements = () if node.role == "supervised" else node.elements
+    hidden = torch.rand((len(values), *elements), generator=generator) < share
+    missing = torch.nan if values.is_floating_point() else -1
+    return values.masked_fill(hidden.reshape(*hidden.shape, *(1,) * (values.dim() - hidden.dim())), missing)
+
+
+def _columns(node: VariableNode, data: Data | None, values: Tensor) -> dict[str, Array]:
+    """A variable in the columns that the spec reads, in the data's own units and names."""
+    if data is None:
+        return {node.name: values.numpy()}
+    names = data.categories.get(node.name)
+    if values.is_floating_point():
+        return unbound(node, data, inverse(data.steps_of(node.name), values.numpy()))
+    return unbound(node, data, named(values.numpy(), (*names, "") if names else None))
+
+
+def _groups(split: Split, rows: int) -> Array:
     """A value for each row by which it can be split: every fifth is for the test, or they stand in groups."""
-    if isinstance(data.split.test, tuple):
-        others = next(word for word in ("train", "other") if word not in data.split.test)
-        return np.array([data.split.test[0] if row % 5 == 4 else others for row in range(rows)])
+    if isinstance(split.test, tuple):
+        others = next(word for word in ("train", "other") if word not in split.test)
+        return np.array([split.test[0] if row % 5 == 4 else others for row in range(rows)])
     return np.arange(rows) % GROUPS
 
 

@@ -31,7 +31,7 @@ def write_table(columns: Columns, path: Path) -> None:
 
 
 def write_pictures(columns: Columns, folder: Path) -> None:
-    """Write a folder that the source `images` reads: `image` as pictures, what lies beyond 0 and 1 cut off, and the rest beside.
+    """Write a folder that the source `images` reads: `image` as pictures, cut off at 0 and at 1, and the rest in a table.
 
     Raises:
         FlagError: If the folder exists, or cannot be made.
@@ -43,12 +43,11 @@ def write_pictures(columns: Columns, folder: Path) -> None:
     except OSError as error:
         reason = "exists" if folder.exists() else f"cannot be made: {error.strerror}"
         raise FlagError.of("GV501", f"{folder} {reason}", hint="choose another name") from None
-    images = np.asarray(columns["image"], dtype=np.float64)
-    pixels = np.round(np.clip(images.reshape(-1, *images.shape[-3:]), 0, 1) * 255).astype(np.uint8)
+    pixels = np.round(np.clip(np.asarray(columns["image"], np.float64), 0, 1) * 255).astype(np.uint8)
     files = np.array([f"{row:06d}.png" for row in range(len(pixels))])
     for file, picture in zip(files, pixels, strict=True):
-        bytes_ = np.moveaxis(picture, 0, -1) if picture.ndim == 3 and len(picture) == 3 else picture.reshape(picture.shape[-2:])
-        Image.fromarray(bytes_).save(folder / file)
+        coloured = picture.ndim == 3 and len(picture) == 3
+        Image.fromarray(np.moveaxis(picture, 0, -1) if coloured else picture.reshape(picture.shape[-2:])).save(folder / file)
     write_table({"file": files, **{name: values for name, values in columns.items() if name != "image"}}, folder / "images.csv")
 
 
