@@ -258,8 +258,8 @@ def sweep(
 @app.command()
 def impute(
     run: RunPath,
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="An .npz file with the columns that the spec names.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The new .npz file.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file or a folder with the columns that the spec names.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new file: .csv or .parquet; .npz for draws as well.")],
     samples: Annotated[int, typer.Option(min=1, help="Samples of the latent variables a row.")] = 100,
     draws: Annotated[int, typer.Option(min=1, help="Draws of what is missing.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
@@ -267,10 +267,44 @@ def impute(
 ) -> None:
     """Fill in what is missing in a table: its posterior mean, and draws from the posterior."""
     from graphvae.lab.imputation import impute as fill
+    from graphvae.lab.writers import check_table
 
+    check_table(output)
     filled = fill(run, data, samples, draws, seed, plugin)
-    filled.save(output)
-    typer.echo(f"{output}: {', '.join(filled.means)}, each with .mean and .draws")
+    typer.echo(f"{output}: {', '.join(filled.save(output))}")
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A .csv, .parquet or .npz file, or a folder of pictures.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The new spec; left out: the terminal.")] = None,
+) -> None:
+    """Draft a spec for data: a commented beginning that checks and trains."""
+    from graphvae.lab.drafts import draft
+    from graphvae.lab.writers import new_file
+
+    text = draft(data, output)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    with new_file(output) as file:
+        file.write(text.encode())
+    typer.echo(f"{output}: now graphvae check {output} && graphvae train {output}")
+
+
+@app.command()
+def synth(
+    spec: SpecPath,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new file, of the kind that the spec reads.")],
+    rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows.")] = 1000,
+    settings: Settings = [],
+    plugin: PluginPath = None,
+) -> None:
+    """Draw data from the prior of an untrained model, so that a spec can be tried before its data exist."""
+    from graphvae.lab.synthesis import synthesise
+
+    columns = synthesise(spec, output, rows, settings, plugin)
+    typer.echo(f"{output}: {rows:,} rows of {', '.join(columns)}")
 
 
 def _write(text: str, output: Path | None) -> None:

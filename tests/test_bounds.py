@@ -258,9 +258,10 @@ def test_the_importance_bound_and_its_plain_gradient(known: dict[str, float], sa
     assert (doubly[:of_q] - right[:of_q]).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("beta", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("samples", [1, 2])
 @pytest.mark.parametrize("known", PATTERNS, ids=str)
-def test_the_doubly_reparameterised_gradient_has_the_same_mean(known: dict[str, float], samples: int) -> None:
+def test_the_doubly_reparameterised_gradient_has_the_same_mean(known: dict[str, float], samples: int, beta: float) -> None:
     """By quadrature over the noise of all samples: below an enumerated label, through two layers, a label behind a draw."""
     unknown = [name for name in "zy" if name not in known]
     nodes, log_weight = gauss_hermite(14 if len(unknown) == 2 else 80, samples * len(unknown))
@@ -270,7 +271,7 @@ def test_the_doubly_reparameterised_gradient_has_the_same_mean(known: dict[str, 
     means = {}
     for bound in ("importance", "importance_dreg"):
         model = layers(bound)
-        value = model.estimate(layered_block(model, known, noise), model.knobs(alpha=0.5))[1].bound
+        value = model.estimate(layered_block(model, known, noise), model.knobs(alpha=0.5, beta=beta))[1].bound
         means[bound] = slopes(model, (log_weight.exp() * value).sum())
     torch.testing.assert_close(means["importance_dreg"], means["importance"], rtol=0, atol=1e-8)
 

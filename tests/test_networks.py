@@ -15,7 +15,8 @@ from models import SPECS, random_data
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphvae.compiler.pipeline import compile_file
+from graphvae.compiler.pipeline import compile_file, compile_text
+from graphvae.compiler.standalone import standalone
 from graphvae.runtime import load
 from graphvae.runtime.networks import ACTIVATIONS, BatchNormalisation, Conv, Deconv, Mlp, ParentLinear, Residual, Stem
 
@@ -430,3 +431,60 @@ def test_parents_of_any_name(name: str) -> None:
             5,
             2,
         )
+
+
+TEXT = """model: conv
+variables:
+  z: {distribution: normal, size: 4}
+  image: {distribution: normal, shape: [2, HEIGHT, WIDTH], role: observed}
+p:
+  image: {parents: [z], network: {kind: deconv}}
+q:
+  z: {parents: [image], network: {kind: conv}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "seen_by", "made_by"),
+    [
+        (1, 1, (16,), 32, 32),
+        (8, 3, (16,), 64, 128),
+        (8, 8, (16,), 128, 256),
+        (14, 15, (16, 32), 256, 256),
+        (28, 28, (32, 64), 256, 256),
+        (48, 42, (32, 64, 128), 256, 256),
+        (50, 50, (32, 64, 128), 256, 256),
+        (57, 20, (32, 64, 128, 256), 256, 256),
+        (300, 200, (32, 64, 128, 256, 256, 256), 256, 256),
+    ],
+)
+def test_defaults_follow_from_the_shapes(
+    height: int, width: int, channels: tuple[int, ...], seen_by: int, made_by: int
+) -> None:
+    """A convolution for each halving that leads to at most 7 pixels, and one layer as wide as the two planes, or their heads."""
+    spec = compile_text(TEXT.replace("HEIGHT", str(height)).replace("WIDTH", str(width)), "m.yaml").graph.spec
+    assert spec.q
+    seen, made = spec.q["z"].network, spec.p["image"].network
+    assert (seen.channels, seen.hidden) == (channels, (seen_by,))
+    assert (made.channels, made.hidden) == (channels[::-1], (made_by,))
+    assert f"kind: conv, channels: {list(channels)}, hidden: [{seen_by}]" in str(spec)
+
+
+def test_defaults_of_a_residual_network_are_three_layers_of_one_width() -> None:
+    text = TEXT.replace("HEIGHT", "5").replace("WIDTH", "5").replace("kind: conv", "kind: residual").replace("deconv", "mlp")
+    spec = compile_text(text, "m.yaml").graph.spec
+    assert spec.q
+    assert spec.q["z"].network.hidden == (64, 64, 64)
+    assert spec.p["image"].network.hidden == (128, 128)
+
+
+@pytest.mark.parametrize("name", ["conv", "deconv", "residual", "mlp", "stem"])
+def test_a_model_named_like_a_network(name: str) -> None:
+    text = TEXT.replace("model: conv", f"model: {name}").replace("HEIGHT", "5").replace("WIDTH", "4")
+    code = compile_text(text, "m.yaml").code
+    data = {"image": torch.randn(3, 2, 5, 4)}
+    bounds = []
+    for source in (code, standalone(code)):
+        torch.manual_seed(0)
+        bounds.append(load(source, name)().objective(data, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(*bounds)

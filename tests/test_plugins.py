@@ -438,27 +438,25 @@ def test_a_model_named_like_a_class_of_the_plugin(folder: Path) -> None:
 # Runs.
 
 
-def test_the_whole_way_through_the_command_line(folder: Path) -> None:
-    plugin, run = ("--plugin", "my_networks.py"), folder / "runs" / "own" / "1"
+def test_the_whole_way_through_the_command_line(folder: Path, command: Callable[..., tuple[int, str]]) -> None:
+    plugin, run = ("--plugin", "my_networks.py"), "runs/own/1"
     trained = in_a_process("train", "own.yaml", *plugin, folder=folder)
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.endswith("trained: graphvae evaluate runs/own/1 --plugin my_networks.py\n")
     recorded = runs.open_run(run).manifest["plugin"]
     assert recorded == {"path": str(folder / "my_networks.py"), "sha256": hashlib.sha256(PLUGIN.encode()).hexdigest()}
-    for verb in (["evaluate", run, "--samples", 2], ["train", "--resume", run]):
-        refused = in_a_process(*verb, folder=folder)
-        assert refused.returncode == 2
-        assert "runs/own/1 was trained with a plugin, and nothing is executed unasked" in refused.stderr
-        assert f"pass it once more, if you trust it: --plugin {recorded['path']}" in refused.stderr
-        done = in_a_process(*verb, *plugin, folder=folder)
-        assert done.returncode == 0, done.stderr
+    verbs = (["evaluate", run, "--samples", "2"], ["train", "--resume", run])
+    for verb in verbs:
+        code, said = command(*verb)
+        assert code == 2
+        assert "runs/own/1 was trained with a plugin, and nothing is executed unasked" in said
+        assert f"pass it once more, if you trust it: --plugin {recorded['path']}" in said
+        assert in_a_process(*verb, *plugin, folder=folder).returncode == 0
     (folder / "my_networks.py").write_text(f"{PLUGIN}\nopen('executed', 'w')\n")
-    for verb in (["evaluate", run], ["train", "--resume", run]):
-        refused = in_a_process(*verb, *plugin, folder=folder)
-        assert refused.returncode == 2
-        assert "is not what" in refused.stderr
-        assert "was trained with: its checksum differs" in refused.stderr
-        assert "Traceback" not in refused.stderr
+    for verb in (*verbs, ["impute", run, "rows.npz", "-o", "filled.npz"]):
+        code, said = command(*verb, *plugin)
+        assert code == 2
+        assert "the plugin my_networks.py is not what runs/own/1 was trained with: its checksum differs" in said
     assert not (folder / "executed").exists()
 
 

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from graphvae.compiler.block import Block, Seen
-from graphvae.compiler.errors import SpecError
+from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import FAMILIES, Gradient
 from graphvae.compiler.findings import BOUNDS, diagnose
 from graphvae.compiler.source import Map, Seq, Source, is_text
@@ -466,6 +466,12 @@ class Data(Block):
         """The columns that hold a variable, one or several."""
         columns = self.columns[name]
         return (columns,) if isinstance(columns, str) else columns
+
+    def column_span(self, name: str, column: str) -> Span | None:
+        """Where a column of a variable is named."""
+        if isinstance(self.columns[name], str):
+            return self.span("columns", name)
+        return self.span("columns", name, self.columns_of(name).index(column))
 
     def steps_of(self, name: str) -> tuple[Word | Rescale, ...]:
         """The transforms of a variable, none, one or several."""

@@ -102,14 +102,13 @@ def _has_names(node: VariableNode) -> bool:
 
 def _present(node: VariableNode, data: Data, rows: Rows) -> dict[str, Array]:
     """The columns of a variable, each in the shape of the spec; one of several holds a number."""
-    listed = isinstance(data.columns[node.name], tuple)
     found = {}
-    for index, column in enumerate(data.columns_of(node.name)):
-        span = data.span("columns", node.name, *([index] if listed else []))
+    for column in data.columns_of(node.name):
+        span = data.column_span(node.name, column)
         if column not in rows.columns:
             hint = did_you_mean(column, rows.names, f"columns of {data.source}")
             raise DataError.of("GV302", f"{data.source} has no column '{visible(column)}'", span, hint)
-        shape = () if listed else data_shape(node)
+        shape = data_shape(node) if isinstance(data.columns[node.name], str) else ()
         fitted = _fitted(rows.columns[column], shape)
         if fitted is None:
             held = list(rows.columns[column].shape[1:])
@@ -179,7 +178,7 @@ class _Columns:
             place = self.rows.place(texts.first([text]))
             message = f"'{self.node.name}' should be numbers, and column '{visible(column)}' is '{visible(text)}' in {place}"
             hint = "leave a cell empty where its value is missing"
-            raise DataError.of("GV304", message, self.span, hint)
+            raise DataError.of("GV304", message, self.data.column_span(self.node.name, column), hint)
         return number
 
     def codes(self, known: Names | None) -> tuple[list[Array], tuple[str, ...] | None]:

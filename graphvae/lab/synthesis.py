@@ -105,13 +105,13 @@ def _columns(node: VariableNode, data: Data | None, values: Tensor) -> dict[str,
     names = data.categories.get(node.name)
     if values.is_floating_point():
         return unbound(node, data, inverse(data.steps_of(node.name), values.numpy()))
-    return unbound(node, data, named(values.numpy(), (*names, "") if names else None))
+    return unbound(node, data, named(values.numpy(), (*names, "") if names else None))  # -1, for a hole, is the last of them
 
 
 def _groups(split: Split, rows: int) -> Array:
     """A value for each row by which it can be split: every fifth is for the test, or they stand in groups."""
     if isinstance(split.test, tuple):
-        others = next(word for word in ("train", "other") if word not in split.test)
+        others = "train" if "train" not in split.test else max(split.test, key=len) + "_"
         return np.array([split.test[0] if row % 5 == 4 else others for row in range(rows)])
     return np.arange(rows) % GROUPS
 

@@ -13,14 +13,25 @@ from graphvae.compiler.errors import FlagError
 from graphvae.lab.sources import Array, Columns
 
 
+def check_table(path: Path) -> None:
+    """A table can be written there, as far as the name can tell.
+
+    Raises:
+        FlagError: If something is there, or the ending is none of .csv, .npz and .parquet.
+    """
+    if path.suffix not in _WRITERS:
+        raise FlagError.of("GV501", f"{path} is no kind of table", hint=f"choose a name that ends in {', '.join(_WRITERS)}")
+    if path.exists():
+        raise _exists(path)
+
+
 def write_table(columns: Columns, path: Path) -> None:
     """Write columns [row, ...] as a file that the source of its ending reads: .csv, .npz or .parquet.
 
     Raises:
         FlagError: If the file exists, cannot be written, has another ending, or is a csv file for a column of several numbers.
     """
-    if path.suffix not in _WRITERS:
-        raise FlagError.of("GV501", f"{path} is no kind of table", hint=f"choose a name that ends in {', '.join(_WRITERS)}")
+    check_table(path)
     deep = [name for name, values in columns.items() if values.ndim > 1]
     if deep and path.suffix == ".csv":
         message = f"a cell of a csv file has one value, and '{deep[0]}' has the shape {list(columns[deep[0]].shape[1:])}"
@@ -61,7 +72,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         file = path.open("xb")
     except FileExistsError:
-        raise FlagError.of("GV501", f"{path} exists", hint="choose another name") from None
+        raise _exists(path) from None
     except OSError as error:
         raise FlagError.of("GV501", f"cannot write {path}: {error.strerror}") from None
     try:
@@ -70,6 +81,10 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         path.unlink()
         raise
+
+
+def _exists(path: Path) -> FlagError:
+    return FlagError.of("GV501", f"{path} exists", hint="choose another name")
 
 
 def _write_npz(columns: Columns, file: IO[bytes]) -> None:
