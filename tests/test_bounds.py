@@ -264,7 +264,7 @@ def test_the_importance_bound_and_its_plain_gradient(known: dict[str, float], sa
 def test_the_doubly_reparameterised_gradient_has_the_same_mean(known: dict[str, float], samples: int, beta: float) -> None:
     """By quadrature over the noise of all samples: below an enumerated label, through two layers, a label behind a draw."""
     unknown = [name for name in "zy" if name not in known]
-    nodes, log_weight = gauss_hermite(14 if len(unknown) == 2 else 80, samples * len(unknown))
+    nodes, log_weight = gauss_hermite(20 if len(unknown) == 2 else 80, samples * len(unknown))
     noise = {name: torch.zeros(samples, len(log_weight)) for name in "zy"}
     for index, name in enumerate(unknown):
         noise[name] = torch.stack(nodes[index * samples : (index + 1) * samples])

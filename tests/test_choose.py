@@ -162,3 +162,17 @@ def test_where_a_divergence_is_closed(
     found = divergence(graph, next(iter(variables)))
     assert (found.closed, found.labels) == (closed, labels)
     assert why in found.why
+
+
+@pytest.mark.parametrize(
+    ("family", "again"),
+    [
+        ("distribution: binomial, total_count: 3", "distribution: binomial"),
+        ("distribution: discretised_logistic, levels: 4", "distribution: discretised_logistic"),
+        ("distribution: normal, size: 2", "distribution: low_rank_normal, rank: 1"),
+    ],
+)
+def test_what_bounds_the_values_is_the_variables_in_q_as_well(family: str, again: str) -> None:
+    graph = graph_of({"z": family}, {"z": f"{{parents: [x], {again}}}"})
+    node = graph.q.conditionals["z"]
+    assert node.number == (1 if "rank" in again else graph.variables["z"].number)

@@ -79,7 +79,7 @@ def test_a_side_is_the_product_of_its_factors(path: Path) -> None:
 def test_text_and_data_are_of_one_form(path: Path) -> None:
     found = explained(path)
     record = json.loads(json.dumps(found.record("m.yaml")))
-    assert list(record) == ["model", "p", "q", "draws", "differences", "labels", "objective", "cost", "budget", "warnings"]
+    assert list(record) == ["model", "p", "q", "draws", "divergences", "labels", "objective", "cost", "budget", "warnings"]
     assert record["cost"]["parameters"] == found.cost.parameters
     assert [row["variable"] for row in record["draws"]] == [row.variable for row in found.draws]
     text = str(found)
@@ -123,9 +123,9 @@ def test_labels_are_counted_as_far_as_the_spec_says() -> None:
     assert str(found).endswith(
         """
 labels that training may see
-  person   10 classes   at most 1,260       6 rows for each value of person, together with light, seed 0; 1,200 rows, balanced, seed 3
-  light    no classes   what the data has   6 rows for each value of person, together with person, seed 0; 0.25 of the rows that have them, seed 0
-  smile    2 classes    what the data has   no draw
+  person   10 classes   at most 1,260                 6 rows for each value of person, together with light, seed 0; 1,200 rows, balanced, seed 3
+  light    no classes   known once the data is read   6 rows for each value of person, together with person, seed 0; 0.25 of the rows that have them, seed 0
+  smile    2 classes    known once the data is read   no draw
   validation: 500 rows, all of whose labels are read
 
 warnings

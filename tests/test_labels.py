@@ -5,7 +5,7 @@ import pytest
 
 from graphvae.compiler.errors import DataError
 from graphvae.compiler.spec import LabelDraw
-from graphvae.lab.labels import draw_labels, take_away
+from graphvae.lab.labels import draw_labels, take_away, there
 
 DIGITS = np.random.default_rng(0).integers(0, 10, 500)
 ANGLES = np.random.default_rng(1).normal(size=500)
@@ -13,7 +13,7 @@ VALUES = {"digit": DIGITS, "angle": ANGLES}
 
 
 def masks(*draws: LabelDraw) -> dict[str, np.ndarray]:
-    return draw_labels(draws, VALUES, 500)
+    return draw_labels(draws, VALUES, ["digit"])
 
 
 def draw(variables: tuple[str, ...] = ("digit",), **options: object) -> LabelDraw:
@@ -60,6 +60,54 @@ def test_draws_add_up() -> None:
 def test_more_rows_than_there_are_is_an_error(asked: LabelDraw) -> None:
     with pytest.raises(DataError, match="are asked for, and there are"):
         masks(asked)
+
+
+MISSING = {"digit": np.where(np.arange(500) % 4 == 0, -1, DIGITS), "angle": np.where(np.arange(500) % 3 == 0, np.nan, ANGLES)}
+
+
+def holes(*draws: LabelDraw) -> dict[str, np.ndarray]:
+    return draw_labels(draws, MISSING, ["digit"], ["digit", "angle"])
+
+
+def test_a_draw_chooses_among_rows_that_have_the_value() -> None:
+    assert not holes(draw(rows=300))["digit"][::4].any()
+    assert holes(draw(rows=375))["digit"].sum() == 375
+    assert holes(draw(fraction=0.2))["digit"].sum() == 75
+    counts = np.bincount(MISSING["digit"][holes(draw(rows=100, balanced=True))["digit"]], minlength=10)
+    assert counts.tolist() == [10] * 10
+    both = holes(draw(("digit", "angle"), fraction=1.0))
+    whole = (np.arange(500) % 4 != 0) & (np.arange(500) % 3 != 0)
+    assert (both["digit"] == whole).all()
+    assert (both["angle"] == whole).all()
+    with pytest.raises(DataError, match="376 labelled rows are asked for, and there are 375 that have them"):
+        holes(draw(rows=376))
+
+
+def test_what_no_draw_names_is_revealed_where_it_is_there() -> None:
+    found = holes(draw(rows=10))
+    assert (found["angle"] == (np.arange(500) % 3 != 0)).all()
+    assert found["digit"].sum() == 10
+    assert "angle" not in draw_labels([draw(rows=10)], VALUES, ["digit"]), "a column without holes is revealed by draws alone"
+
+
+def test_a_row_is_there_if_all_of_its_value_is() -> None:
+    assert there(np.array([0, -1, 3])).tolist() == [True, False, True]
+    assert there(np.array([[1.0, 2], [np.nan, 2], [-1, 3]])).tolist() == [True, False, True]
+
+
+def test_switches_and_vectors_of_one_number_are_balanced_too() -> None:
+    values = {"switch": (np.arange(100) % 5 == 0).astype(np.float32)[:, None], "size": np.arange(100.0)}
+    chosen = draw_labels([draw(("size", "switch"), rows=20, balanced=True)], values, ["switch"])["switch"]
+    assert (values["switch"][chosen, 0] == 1).sum() == 10
+    assert chosen.sum() == 20
+
+
+def test_a_class_with_too_few_rows_is_called_by_its_name() -> None:
+    names = [f"number {digit}" for digit in range(10)]
+    with pytest.raises(DataError, match=r"200 labelled rows of 'number 0' are asked for"):
+        draw_labels([draw(rows_per={"digit": 200})], VALUES, ["digit"], names={"digit": names})
+    with pytest.raises(DataError, match=r"200 labelled rows of value 0 are asked for"):
+        masks(draw(rows_per={"digit": 200}))
 
 
 @pytest.mark.parametrize("values", [DIGITS, ANGLES])

@@ -461,7 +461,7 @@ q:
 def test_defaults_follow_from_the_shapes(
     height: int, width: int, channels: tuple[int, ...], seen_by: int, made_by: int
 ) -> None:
-    """A convolution for each halving that leads to at most 7 pixels, and one layer as wide as the two planes, or their heads."""
+    """A convolution for each halving that leads to at most 7 pixels, and one layer as wide as the larger end."""
     spec = compile_text(TEXT.replace("HEIGHT", str(height)).replace("WIDTH", str(width)), "m.yaml").graph.spec
     assert spec.q
     seen, made = spec.q["z"].network, spec.p["image"].network

@@ -85,10 +85,10 @@ class Diagnostic:
         """
         whole = {"file": file} | dict.fromkeys(("line", "column", "end_line", "end_column"))
         said = {"code": self.code, "severity": self.severity, "message": self.message, "hint": self.hint}
-        return (self.span.record() if self.span else whole) | said | {"via": [span.record() for span in self.led_here]}
+        return (self.span.record() if self.span else whole) | said | {"via": [span.record() for span in self.route]}
 
     @property
-    def led_here(self) -> tuple[Span, ...]:
+    def route(self) -> tuple[Span, ...]:
         """The spans through which a sub-model's file was reached, the innermost first."""
         led: list[Span] = []
         via = self.span.via if self.span else None
@@ -104,7 +104,7 @@ class Diagnostic:
             lines.append(self.span.excerpt())
         if self.hint:
             lines.append("  " + self.hint.replace("\n", "\n  "))
-        return "\n".join([*lines, *(f"  reached from {span}" for span in self.led_here)])
+        return "\n".join([*lines, *(f"  reached from {span}" for span in self.route)])
 
 
 class GraphvaeError(Exception):

@@ -41,7 +41,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Divergence:
     """How the objective takes log q - log p of a variable: summed over its values, in closed form, or at the sample.
 
     Where one of `labels` is known in a row, a closed form is sampled there all the same.
@@ -63,7 +63,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Aim:
+class Objective:
     """The objective that is maximised. A schedule is named by what it changes."""
 
     bound: str
@@ -102,9 +102,9 @@ class Explanation:
     p: Factorisation
     q: Factorisation
     draws: tuple[Drawn, ...]
-    differences: tuple[Difference, ...]
+    divergences: tuple[Divergence, ...]
     labels: tuple[Label, ...]
-    objective: Aim
+    objective: Objective
     cost: Cost
     budget: Budget | None
     warnings: tuple[Diagnostic, ...]
@@ -113,9 +113,9 @@ class Explanation:
         parts = [
             [*_factorised(self.p), *_factorised(self.q)],
             ["draws of q", *_table(map(_drawn, self.draws))],
-            ["log q - log p", *_table(map(_difference, self.differences))],
+            ["log q - log p", *_table(map(_divergence, self.divergences))],
             ["log q of labels", *_table(map(_label, self.labels))],
-            _aim(self.objective),
+            _maximised(self.objective),
             ["cost of a row without labels", *_table(_costs(self.cost)), *_axes(self.cost)],
             ["labels that training may see", *_labels(self.budget)],
             *([["warnings", *map(str, self.warnings)]] if self.warnings else []),
@@ -166,7 +166,7 @@ def explain(graph: ModelGraph) -> Explanation:
         p=_factorisation(graph.p),
         q=_factorisation(graph.q),
         draws=tuple(_how_drawn(name, node) for name, node in _random(graph)),
-        differences=tuple(_how_taken(graph, name) for name, _ in _random(graph)),
+        divergences=tuple(_how_taken(graph, name) for name, _ in _random(graph)),
         labels=tuple(_how_known(graph, name) for name in graph.named("supervised")),
         objective=_objective(graph),
         cost=cost(graph, schedule(graph)),
@@ -197,12 +197,12 @@ def _how_drawn(name: str, node: ConditionalNode) -> Drawn:
     return Drawn(name, family.name, gradient, family.implicit and gradient == "reparameterised", node.why)
 
 
-def _how_taken(graph: ModelGraph, name: str) -> Difference:
+def _how_taken(graph: ModelGraph, name: str) -> Divergence:
     found = divergence(graph, name)
     if found.closed:
-        return Difference(name, "closed", found.labels, "")
+        return Divergence(name, "closed", found.labels, "")
     summed = _is_enumerated(graph, name)
-    return Difference(name, "summed" if summed else "sampled", (), found.why)
+    return Divergence(name, "summed" if summed else "sampled", (), found.why)
 
 
 def _is_enumerated(graph: ModelGraph, name: str) -> bool:
@@ -219,10 +219,10 @@ def _how_known(graph: ModelGraph, name: str) -> Label:
     return Label(name, "exact", ())
 
 
-def _objective(graph: ModelGraph) -> Aim:
+def _objective(graph: ModelGraph) -> Objective:
     objective = graph.spec.objective
     assert objective.samples is not None
-    return Aim(objective.bound, objective.label_term, objective.kl, objective.samples, dict(_schedules(graph)))
+    return Objective(objective.bound, objective.label_term, objective.kl, objective.samples, dict(_schedules(graph)))
 
 
 def _schedules(graph: ModelGraph) -> Iterator[tuple[str, str]]:
@@ -299,7 +299,7 @@ def _drawn(row: Drawn) -> tuple[str, ...]:
     return row.variable, row.family, f"{row.gradient}{' (implicitly)' * row.implicit}: {row.why}"
 
 
-def _difference(row: Difference) -> tuple[str, ...]:
+def _divergence(row: Divergence) -> tuple[str, ...]:
     sampled = f", sampled in rows that know {' or '.join(row.labels)}" if row.labels else ""
     said = {"summed": "exact: summed over its values", "closed": f"closed form{sampled}", "sampled": f"sampled: {row.why}"}
     return row.variable, said[row.taken]
@@ -315,7 +315,7 @@ def _label(row: Label) -> tuple[str, ...]:
     return row.variable, said[row.log_q]
 
 
-def _aim(row: Aim) -> list[str]:
+def _maximised(row: Objective) -> list[str]:
     lines = [f"objective {row.bound}, label term {row.label_term}, {row.samples} sample(s)"]
     return lines + [f"  {name} follows a {how} schedule" for name, how in row.schedules.items()]
 
@@ -348,5 +348,5 @@ def _labels(found: Budget | None) -> list[str]:
 
 
 def _of_variable(row: Revealed) -> tuple[str, ...]:
-    most = "what the data has" if row.at_most is None else f"at most {row.at_most:,}"
+    most = "known once the data is read" if row.at_most is None else f"at most {row.at_most:,}"
     return row.variable, f"{row.classes:,} classes" if row.classes else "no classes", most, "; ".join(row.draws) or "no draw"

@@ -116,7 +116,8 @@ def _node(
     family, number = variable.family, variable.number
     if written.distribution:
         family = FAMILIES[written.distribution]
-        number = _number(family, written)
+        own = family.number is not None and not family.number.argument  # what bounds the values is the variable's
+        number = _number(family, written) if own else variable.number
     parameters = _parameters(family, written)
     node = ConditionalNode(
         variable, family, written.model_copy(update={"parameters": parameters}), spec.key(side, variable.name), number

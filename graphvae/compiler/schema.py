@@ -164,13 +164,20 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
-def _with_short_forms(definitions: dict[str, Any]) -> dict[str, Any]:
+def _with_short_forms(definitions: Mapping[str, Any]) -> dict[str, Any]:
     """Beside the long forms, the short ones that blocks write out (`Block.written_out`)."""
-    conditional, data, draw = (definitions[name] for name in ("Conditional", "Data", "LabelDraw"))
+    return {**definitions, **_lists_of_parents(definitions["Conditional"]), **_labels_by_variable(definitions)}
+
+
+def _lists_of_parents(conditional: JsonSchemaValue) -> dict[str, Any]:
     parents = {**conditional["properties"]["parents"], "description": "A list is short for the parents.", "uniqueItems": True}
-    in_full = {**conditional, "title": "Conditional in full"}
     either = {key: conditional[key] for key in ("title", "description")}
     either["anyOf"] = [parents, {"$ref": "#/definitions/ConditionalInFull"}]
+    return {"Conditional": either, "ConditionalInFull": {**conditional, "title": "Conditional in full"}}
+
+
+def _labels_by_variable(definitions: Mapping[str, Any]) -> dict[str, Any]:
+    data, draw = definitions["Data"], definitions["LabelDraw"]
     of_one = {
         **draw,
         "title": "Label draw of one variable",
@@ -184,10 +191,10 @@ def _with_short_forms(definitions: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": {"$ref": "#/definitions/LabelDrawOfOneVariable"},
     }
     listed = data["properties"]["labels"]
-    labels = {"description": listed.pop("description"), "anyOf": [by_variable, listed]}
+    draws = {key: value for key, value in listed.items() if key != "description"}
+    labels = {"description": listed["description"], "anyOf": [by_variable, draws]}
     data = {**data, "properties": {**data["properties"], "labels": labels}}
-    made = {"Conditional": either, "ConditionalInFull": in_full, "Data": data, "LabelDrawOfOneVariable": of_one}
-    return {**definitions, **made}
+    return {"Data": data, "LabelDrawOfOneVariable": of_one}
 
 
 def _finished(value: Any) -> Any:

@@ -217,7 +217,7 @@ def _family_of(side: SideName, variable: VariableNode, family: Family, condition
         fitting = ", ".join(row.name for row in FAMILIES.values() if row.support == family.support)
         message = f"'{variable.name}' is {family.name} ({family.support}) in p, and {other.name} ({other.support}) in q"
         raise SpecError.of("GV108", message, span, f"the families over the same support are: {fitting}")
-    if other.number and other.number.default is None and getattr(conditional, other.number.name, None) is None:
+    if other.number and not other.number.argument and getattr(conditional, other.number.name) is None:
         message = f"'{variable.name}' is {other.name} in q, and '{other.number.name}' is missing"
         raise SpecError.of("GV051", message, span, f"write it beside the distribution, as in {other.number.name}: 3")
     if other.vector and not variable.event:

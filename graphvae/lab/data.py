@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from graphvae.compiler.data_rules import has_classes
-from graphvae.compiler.errors import DataError, visible
+from graphvae.compiler.errors import DataError, Span, visible
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.spec import Data, Spec
 from graphvae.lab.binding import Bound, bind, split_columns, wanted
@@ -113,7 +113,8 @@ def load_data(
     data = graph.spec.data
     if data is None:
         raise DataError.of("GV301", "the spec has no data to train on", graph.spec.key("model"), "write a 'data' block")
-    rows = read_source(data.source, source_path(graph.spec, folder), wanted(graph), data.span("source"))
+    span = data.span("source") if folder is not None or data.path is None else data.span("path")
+    rows = read_source(data.source, source_path(graph.spec, folder), wanted(graph), span)
     bound = bind(graph, rows, coding.categories if coding else None)
     parts = _parts(data, rows)
     train, validation = (
@@ -167,7 +168,8 @@ def _masks(graph: ModelGraph, data: Data, bound: Bound, train: Index) -> dict[st
     supervised = graph.named("supervised")
     discrete = [name for name in supervised if has_classes(graph, name)]
     holes = [name for name in supervised if not there(bound.values[name]).all()]
-    return draw_labels(data.labels, {name: bound.values[name][train] for name in supervised}, discrete, holes)
+    values = {name: bound.values[name][train] for name in supervised}
+    return draw_labels(data.labels, values, discrete, holes, bound.categories)
 
 
 def _standards(graph: ModelGraph, data: Data, bound: Bound, train: Index, masks: Mapping[str, Mask]) -> dict[str, Standard]:
@@ -182,7 +184,11 @@ def _standards(graph: ModelGraph, data: Data, bound: Bound, train: Index, masks:
             seen = seen[masks[name]] if name in masks else seen[:0]
         seen = forward(name, steps[: steps.index("standardise")], cast(Floats, seen))
         _check_varied(data, name, seen)
-        found[name] = Standard(np.nanmean(seen, 0, dtype=np.float64), np.nanstd(seen, 0, dtype=np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):
+            found[name] = Standard(np.nanmean(seen, 0, dtype=np.float64), np.nanstd(seen, 0, dtype=np.float64))
+        if (broken := np.flatnonzero(~np.isfinite(found[name].mean) | ~np.isfinite(found[name].deviation))).size:
+            message = f"{_element(data, name, int(broken[0]), np.size(seen[0]))} has numbers too large to be standardised"
+            raise DataError.of("GV303", message, data.span("transforms", name))
     return found
 
 
@@ -240,30 +246,30 @@ def _check_support(data: Data, variables: Mapping[str, Variable], rows: Rows, co
             first = outside.nonzero()[0]
             row, value = int(first[0]), tensor[tuple(first)].flatten()[0].item()
             after = " after its transforms" * (name in data.transforms)
-            message = (
-                f"'{name}' is {value:g}{after} in {rows.place(row)}{_where(data, name, outside[row].numpy())}, outside the "
-            )
-            message += f"support of {variable.family.__name__} ({variable.family.support})"
-            raise DataError.of("GV303", message, data.span("columns", name), _ways_out(name, variable))
+            column, span = _where(data, name, outside[row].numpy())
+            message = f"'{name}' is {value:g}{after} in {rows.place(row)}{column}, outside the support of "
+            message += f"{variable.family.__name__} ({variable.family.support})"
+            raise DataError.of("GV303", message, span, _ways_out(name, variable))
 
 
 def _check_complete(data: Data, variable: Variable, name: str, rows: Rows, values: Array) -> None:
     missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.less(values, 0)
     if missing.any():
         row = int(np.argwhere(missing)[0, 0])
-        message = f"'{name}' is missing in {rows.place(row)}{_where(data, name, missing[row])}"
+        column, span = _where(data, name, missing[row])
+        message = f"'{name}' is missing in {rows.place(row)}{column}"
         mask = "write missing: mask, and what is missing leaves the likelihood"
         hint = mask if variable.role == "observed" else "what is given must be there in every row"
-        raise DataError.of("GV303", message, data.span("columns", name), hint)
+        raise DataError.of("GV303", message, span, hint)
 
 
-def _where(data: Data, name: str, elements: Array) -> str:
-    """The column of the first element [event...] that is meant, where a variable has several."""
-    columns = data.columns[name]
-    meant = np.flatnonzero(np.reshape(elements, -1))
-    return (
-        f", column '{visible(columns[meant[0]])}'" if isinstance(columns, tuple) and len(columns) == np.size(elements) else ""
-    )
+def _where(data: Data, name: str, elements: Array) -> tuple[str, Span | None]:
+    """The column of the first element [event...] that is meant, where a variable has several, and where it is named."""
+    columns = data.columns_of(name)
+    if isinstance(data.columns[name], str) or len(columns) != np.size(elements):
+        return "", data.span("columns", name)
+    column = columns[int(np.flatnonzero(np.reshape(elements, -1))[0])]
+    return f", column '{visible(column)}'", data.column_span(name, column)
 
 
 def _ways_out(name: str, variable: Variable) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,11 @@ Mask = NDArray[np.bool_]
 
 
 def draw_labels(
-    draws: Sequence[LabelDraw], values: Columns, discrete: Collection[str], holes: Collection[str] = ()
+    draws: Sequence[LabelDraw],
+    values: Columns,
+    discrete: Collection[str],
+    holes: Collection[str] = (),
+    names: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Mask]:
     """The rows that reveal each variable, by name; a variable that nothing reveals has no entry.
 
@@ -26,6 +31,7 @@ def draw_labels(
         values: The values of the supervised variables in all rows.
         discrete: Those with a single value out of a few, over which a draw may be balanced.
         holes: Those whose column has empty cells: what no draw names is revealed wherever it is there.
+        names: Those of categories, as messages call them.
 
     Raises:
         DataError: If a draw asks for more rows than there are.
@@ -33,7 +39,7 @@ def draw_labels(
     named = {name for draw in draws for name in draw.variables}
     masks = {name: there(values[name]) for name in holes if name not in named}
     for draw in draws:
-        chosen = _draw(draw, values, discrete)
+        chosen = _draw(draw, values, discrete, names)
         for name in draw.variables:
             masks.setdefault(name, np.zeros(len(values[name]), dtype=bool))[chosen] = True
     return masks
@@ -55,7 +61,7 @@ def take_away(values: Array, mask: Mask | None) -> Array:
     return remaining
 
 
-def _draw(draw: LabelDraw, values: Columns, discrete: Collection[str]) -> NDArray[np.intp]:
+def _draw(draw: LabelDraw, values: Columns, discrete: Collection[str], names: Mapping[str, Sequence[str]]) -> NDArray[np.intp]:
     generator = np.random.default_rng([draw.seed, zlib.crc32(" ".join(draw.variables).encode())])
     rows = len(values[draw.variables[0]])
     order = generator.permutation(rows)
@@ -63,15 +69,16 @@ def _draw(draw: LabelDraw, values: Columns, discrete: Collection[str]) -> NDArra
     if draw.rows_per:
         [(name, count)] = draw.rows_per.items()
         classes = _classes(values[name], order)
-        return _by_class(draw, classes, order, dict.fromkeys(np.unique(classes).tolist(), count))
+        return _by_class(draw, classes, order, dict.fromkeys(np.unique(classes).tolist(), count), names.get(name))
     count = draw.rows if draw.rows is not None else round((draw.fraction or 0.0) * len(order))
     if count > len(order):
         having = " that have them" * (len(order) < rows)
         raise _too_few(draw, f"{count:,} labelled rows are asked for, and there are {len(order):,}{having}")
     if not draw.balanced:
         return order[:count]
-    classes = _classes(values[next(name for name in draw.variables if name in discrete)], order)
-    return _by_class(draw, classes, order, _shares(count, np.unique(classes), generator))
+    name = next(name for name in draw.variables if name in discrete)
+    classes = _classes(values[name], order)
+    return _by_class(draw, classes, order, _shares(count, np.unique(classes), generator), names.get(name))
 
 
 def _classes(values: Array, order: NDArray[np.intp]) -> Array:
@@ -84,12 +91,15 @@ def _shares(count: int, classes: Array, generator: np.random.Generator) -> dict[
     return {value: count // len(classes) + (value in extra) for value in classes.tolist()}
 
 
-def _by_class(draw: LabelDraw, shuffled: Array, order: NDArray[np.intp], counts: Mapping[float, int]) -> NDArray[np.intp]:
+def _by_class(
+    draw: LabelDraw, shuffled: Array, order: NDArray[np.intp], counts: Mapping[float, int], names: Sequence[str] | None
+) -> NDArray[np.intp]:
     chosen = []
     for value, count in counts.items():
         members = order[shuffled == value]
         if len(members) < count:
-            raise _too_few(draw, f"{count} labelled rows of value {value} are asked for, and there are {len(members)}")
+            called = f"'{names[int(value)]}'" if names else f"value {value:g}"
+            raise _too_few(draw, f"{count} labelled rows of {called} are asked for, and there are {len(members)}")
         chosen.append(members[:count])
     return np.concatenate(chosen) if chosen else order[:0]
 

@@ -113,7 +113,7 @@ def _numbers(name: str, values: NDArray[np.float64], train: Index) -> Column | s
     """Numbers: classes, plain counts, or anything."""
     found = np.unique(values[~np.isnan(values)])
     whole = bool((found == np.floor(found)).all())
-    if whole and len(found) <= FEW + 1 and found[:1] == -1 and len(found) > 2:
+    if whole and 2 < len(found) <= FEW + 1 and found[0] == -1:
         values = np.where(values == -1, np.nan, values)  # what a column of categories has where one is missing
         found = found[1:]
     there, empty = values[~np.isnan(values)], float(np.isnan(values).mean())

@@ -79,11 +79,14 @@ def read_source(name: str, path: Path | None, wanted: Wanted | None, span: Span 
     if path is None:
         hint = "pass --data PATH, or write it in the spec as data: {path: PATH}"
         raise DataError.of("GV301", f"the source {name} needs its {_kind(name)}", span, hint)
-    if not (path.is_dir() if name == "images" else path.is_file()):
+    if not path.exists():
         raise DataError.of("GV301", f"there is no {_kind(name)} {path}", span, _did_you_mean(path))
+    reads = source_of(path) if path.is_dir() or path.suffix.lower() in ENDINGS else name
+    if reads != name:
+        raise DataError.of("GV301", f"{path} is not what the source {name} reads", span, f"write source: {reads}")
     rows = _reader(name)(path, wanted, span)
     if rows.columns and not rows.count:
-        raise DataError.of("GV301", f"there are no rows in {path}", span)
+        raise no_rows(path, span)
     return rows
 
 
@@ -104,6 +107,10 @@ def source_of(path: Path) -> str:
 def normalised(text: str) -> str:
     """A text in the form in which a spec is read, so that what looks alike is alike."""
     return unicodedata.normalize("NFC", text)
+
+
+def no_rows(path: Path, span: Span | None) -> DataError:
+    return DataError.of("GV301", f"there are no rows in {path}", span)
 
 
 def check_size(path: Path, rows: int, numbers: int, size: int, span: Span | None) -> None:

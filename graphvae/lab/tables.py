@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from graphvae.compiler.errors import DataError, Span, visible
-from graphvae.lab.sources import Array, Rows, Wanted, check_size, normalised
+from graphvae.lab.sources import Array, Rows, Wanted, check_size, no_rows, normalised
 
 NUMBER = 8  # bytes
 SAMPLE = 1 << 20  # bytes of a file from which its rows are counted before it is read
+RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)  # what pyarrow says
 
 
 def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
@@ -89,17 +92,11 @@ def _estimated_rows(path: Path) -> int:
 
 def _parsed(path: Path, names: list[str], present: list[str], span: Span | None) -> Any:
     """The columns as text, with nothing in an empty cell."""
-    ragged: list[Any] = []
-
-    def refuse(row: Any) -> str:
-        ragged.append(row)
-        return "error"
-
     try:
         table = pyarrow.csv.read_csv(
             path,
-            pyarrow.csv.ReadOptions(use_threads=False),  # with threads, a row does not know its number
-            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            pyarrow.csv.ReadOptions(use_threads=False),  # with threads, an error does not know its row
+            pyarrow.csv.ParseOptions(newlines_in_values=True),
             pyarrow.csv.ConvertOptions(
                 include_columns=present,
                 column_types=dict.fromkeys(names, pyarrow.string()),
@@ -108,19 +105,21 @@ def _parsed(path: Path, names: list[str], present: list[str], span: Span | None)
             ),
         )
     except (OSError, pyarrow.ArrowException) as error:
-        if ragged:
-            raise _ragged(path, ragged[0], span) from None
+        if found := RAGGED.search(str(error)):
+            raise _ragged(path, found, span) from None
+        if "Empty CSV file" in str(error):  # a header without a line break
+            raise no_rows(path, span) from None
         if "UTF8" in str(error):
             raise _not_utf8(path, span) from None
         raise DataError.of("GV301", f"cannot read {path}: {error}", span) from None
-    _check_quotes(path, span)
+    _check_bytes(path, span)
     return table
 
 
-def _ragged(path: Path, row: Any, span: Span | None) -> DataError:
-    line = _line(path, row.number - 1)
-    message = f"line {line} of {path} has {row.actual_columns} cells, and the header {row.expected_columns}"
-    hint = f"the line is: {visible(row.text)}\nan empty cell needs its comma, and a comma inside a cell needs quotes around it"
+def _ragged(path: Path, found: re.Match[str], span: Span | None) -> DataError:
+    row, expected, actual, text = found.groups()
+    message = f"line {_line(path, int(row) - 1)} of {path} has {actual} cell(s), and the header {expected}"
+    hint = f"the line is: {visible(text)}\nan empty cell needs its comma, and a comma inside a cell needs quotes around it"
     return DataError.of("GV304", message, span, hint)
 
 
@@ -128,25 +127,29 @@ def _not_utf8(path: Path, span: Span | None) -> DataError:
     return DataError.of("GV301", f"{path} is not UTF-8", span, "save the table as UTF-8")
 
 
-def _check_quotes(path: Path, span: Span | None) -> None:
-    """A quote that is never closed would swallow the rest of the file, which no reader of ours minds."""
+def _check_bytes(path: Path, span: Span | None) -> None:
+    """What no reader of ours minds: zeros, and a quote that is never closed, which would swallow the rest of the file."""
+    quotes = zeros = 0
     with path.open("rb") as file:
-        quotes = sum(chunk.count(b'"') for chunk in iter(lambda: file.read(SAMPLE), b""))
+        for chunk in iter(lambda: file.read(SAMPLE), b""):
+            quotes, zeros = quotes + chunk.count(b'"'), zeros + chunk.count(0)
+    if zeros:
+        raise DataError.of("GV301", f"{path} has bytes that are zero, and no text has", span, "save the table as UTF-8")
     if quotes % 2 == 0:
         return
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         records, start = csv.reader(file, strict=True), 1
         try:
             for _ in records:
                 start = records.line_num + 1
         except csv.Error:
-            message = f"a quote in line {start} of {path} is never closed"
+            message = f"the quotes in line {start} of {path} do not match"
             raise DataError.of("GV304", message, span, 'write "" for a quote inside quotes') from None
 
 
 def _line(path: Path, record: int) -> int:
     """The line in which a record of a csv file begins; record 0 is the header, and a record may have several lines."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
         records, line = csv.reader(file), 1
         for cells in records:
             if cells:

@@ -61,7 +61,7 @@ class Decoder(nn.Module):
         self.image = Deconv(
             {"digit": (10,), "style": (20,)},
             hidden=[128],
-            channels=[32, 16],
+            channels=[16, 8],
             heads={"logits": (1, 28, 28)},
             normalisation="batch",
         )
