@@ -31,6 +31,7 @@ p: {{signal: {{parents: [kind], {NETWORK}, parameters: {{scale: 0.7}}}}}}
 q: {{kind: {{parents: [signal], {NETWORK}, gradient: GRADIENT}}}}
 objective: {{samples: 2}}
 """
+DENSITY = CATEGORY.replace("samples: 2", "samples: 2, bound: importance")
 LABEL = f"""
 model: label
 variables:
@@ -178,19 +179,27 @@ def finite(data: Data) -> Iterator[str]:
         yield f"| {estimator.name} | {estimator.samples} | {' | '.join(cells)} |"
 
 
-def parts(data: Data) -> Iterator[str]:
-    """Where the bias of a relaxed draw comes from, by temperature, without a label."""
-    yield "| temperature | bias of log p(signal given kind) | its variance | bias of log q(kind) - log p(kind) | its variance |"
-    yield "|--:|--:|--:|--:|--:|"
+def densities(data: Data) -> Iterator[str]:
+    """Relaxed draws scored by their densities, by temperature and without a label: log p(signal | kind), the rest, and both.
+
+    The importance bound scores them so, and at one sample a row it is the same bound: eight copies of the rows are eight
+    samples.
+    """
+    parts: dict[str, Literal["likelihood", "divergence", "whole"]] = {
+        "log p(signal given kind)": "likelihood",
+        "log q(kind) - log p(kind)": "divergence",
+        "both": "whole",
+    }
+    yield f"| temperature | {' | '.join(f'bias of {name} | its variance' for name in parts)} |"
+    yield f"|{'--:|' * (1 + 2 * len(parts))}"
     table = {"signal": data["signal"]}
     weights = trained(CATEGORY, ENUMERATE, table)
+    right = {part: replace(ENUMERATE, part=part).gradients(CATEGORY, weights, table, 1, 0) for part in parts.values()}
     for estimator in (each for each in FINITE if each.word == "concrete"):
-        cells = []
-        for part in ("likelihood", "divergence"):
-            right = replace(ENUMERATE, part=part).gradients(CATEGORY, weights, table, 1, 0)
-            made = replace(estimator, part=part).gradients(CATEGORY, weights, table, REPEATS, 1)
-            cells.append(str(Measured.of(made, right)))
-        yield f"| {estimator.temperature} | {' | '.join(cells)} |"
+        copies = {"signal": data["signal"].repeat(estimator.samples, 1)}
+        made = {part: replace(estimator, samples=1, part=part) for part in parts.values()}
+        found = [Measured.of(each.gradients(DENSITY, weights, copies, REPEATS, 1), right[p]) for p, each in made.items()]
+        yield f"| {estimator.temperature:g} | {' | '.join(map(str, found))} |"
 
 
 def continuous(data: Data) -> Iterator[str]:
@@ -212,7 +221,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     data = rows()
-    print("\n".join([*finite(data), "", *parts(data), "", *continuous(data)]))
+    print("\n".join([*finite(data), "", *densities(data), "", *continuous(data)]))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_whole_numbers_are_categories_from_0_however_they_are_written() -> None:
         np.array([0, 2, -1, 1]),
         np.array([0.0, 2.0, np.nan, 1.0]),
         texts("0", "2", "", "1"),
-        texts("0.0", "2.0", "-1", "01"),
+        texts("0.0", "2.0", "", "01"),
         np.array([0, 2, -1, 1], np.int8),
     ):
         found = bound(THREE, column)
@@ -88,6 +88,16 @@ def test_whole_numbers_may_be_names() -> None:
         found = bound(THREE, column, data=", categories: {x: [1, 2, 3]}")
         assert found.values["x"].tolist() == [2, 0, 1]
     assert bound(THREE, texts("03", "3", ""), data=", categories: {x: ['03', '3', x]}").values["x"].tolist() == [0, 1, -1]
+
+
+def test_minus_one_is_missing_in_an_array_of_integers_alone() -> None:
+    found = bound(THREE, texts("-1", "1", "", "0"))
+    assert found.values["x"].tolist() == [0, 2, -1, 1]
+    assert found.categories == {"x": ("-1", "0", "1")}
+    assert "'x' is categorical, and is -1 in row 1" in refusal(THREE, np.array([0.0, -1.0]))
+    assert "'x' is categorical, and is -2 in row 1" in refusal(THREE, np.array([0, -2]))
+    for column in (np.array([-1, 0, 1]), np.array([-1.0, 0.0, 1.0]), texts("-1", "0", "1.0")):
+        assert bound(THREE, column, data=", categories: {x: [-1, 0, 1]}").values["x"].tolist() == [0, 1, 2]
 
 
 def test_switches_may_be_categories() -> None:

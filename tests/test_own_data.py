@@ -140,7 +140,9 @@ def test_a_cell_that_is_wrong_is_shown_with_its_line_and_its_column(tmp_path: Pa
         load(spec, "data.transforms={}")
     rows[20][2] = "-inf"
     write_csv(tmp_path / "wine.csv", ["cultivar", *CHEMISTRY], rows)
-    with pytest.raises(DataError, match=r"'chemistry' is -inf in line 22 of wine.csv, column 'malic_acid', and should be finite"):
+    with pytest.raises(
+        DataError, match=r"'chemistry' is -inf in line 22 of wine.csv, column 'malic_acid': no value may be infinite"
+    ):
         load(spec)
     rows[20][2] = ""
     write_csv(tmp_path / "wine.csv", ["cultivar", *CHEMISTRY], rows)

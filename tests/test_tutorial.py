@@ -65,11 +65,10 @@ class Player:
     def run(self, command: str) -> str:
         """What a command prints, which must succeed."""
         cut = EPOCHS.sub(str(self.epochs), command) if self.epochs else command
-        done = subprocess.run(
-            cut, shell=True, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"$ {cut}\n{done.stdout}{done.stderr}"
-        return "".join(f"{line.rstrip()}\n" for line in (done.stdout + done.stderr).splitlines())
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run(cut, shell=True, cwd=self.folder, env=self.environment, check=False, **streams)
+        assert done.returncode == 0, f"$ {cut}\n{done.stdout}"
+        return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 
 def test_the_tutorial_plays(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -186,10 +186,10 @@ class _Columns:
         names = self.data.categories.get(self.node.name) or (known or {}).get(self.node.name)
         if not names and not any(array.dtype.kind in "OU" for array in self.arrays.values()):
             return [self._integers(column, array) for column, array in self.arrays.items()], None
-        cells = {column: _Cells(self._named(column, array)) for column, array in self.arrays.items()}
+        cells = {column: _Cells(self._named(column, array, names or ())) for column, array in self.arrays.items()}
         texts = {text for each in cells.values() for text in each.different if text}
-        if not names and all(_whole(text) is not None for text in texts):
-            numbers = {text: _whole(text) for text in texts} | {"": -1}
+        if not names and all(_code(text) is not None for text in texts):
+            numbers = {text: _code(text) for text in texts} | {"": -1}
             return [each.mapped(numbers).astype(np.int64) for each in cells.values()], None
         if not names:
             names = self._new_names(texts, known, cells)
@@ -199,33 +199,44 @@ class _Columns:
         return [each.mapped(codes).astype(np.int64) for each in cells.values()], names
 
     def _integers(self, column: str, array: Array) -> Array:
-        """Whole numbers, -1 where one is missing."""
+        """Whole numbers from 0, and -1 where one is missing."""
+        numbers, missing = self._wholes(column, array)
+        self._refuse_numbers(array, np.less(numbers, 0) & ~missing)
+        return np.where(missing, -1, numbers)
+
+    def _wholes(self, column: str, array: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Whole numbers, and which are missing: NaN, or -1 in an array of integers, which has no NaN."""
         if array.dtype.kind not in "biuf":
             message = f"'{self.node.name}' is categorical, and the column '{visible(column)}' holds {array.dtype}"
             raise DataError.of("GV304", message, self.span)
         if array.dtype.kind != "f":
-            return array.astype(np.int64)
+            numbers = array.astype(np.int64)
+            return numbers, numbers == -1
         missing = np.isnan(array)
-        broken = ~missing & ((array != np.floor(array)) | (np.abs(array) > WHOLE))
+        self._refuse_numbers(array, ~missing & ((array != np.floor(array)) | (np.abs(array) > WHOLE)))
+        return np.where(missing, 0, array).astype(np.int64), missing
+
+    def _refuse_numbers(self, array: Array, broken: NDArray[np.bool_]) -> None:
         if broken.any():
             place = self.rows.place(int(np.argwhere(broken)[0, 0]))
             message = f"'{self.node.name}' is categorical, and is {array[broken][0]:g} in {place}"
             raise DataError.of("GV304", message, self.span, "categories are whole numbers from 0, or names")
-        return np.where(missing, -1, np.where(missing, 0, array).astype(np.int64))
 
-    def _named(self, column: str, array: Array) -> Array:
+    def _named(self, column: str, array: Array, names: Sequence[str]) -> Array:
         """The cells as texts, whole numbers among them, and nothing where one is missing."""
         if array.dtype.kind in "OU":
             return array
         if array.dtype.kind == "b":
             return np.where(array, "true", "false")
-        integers = self._integers(column, array)
-        return np.where(np.equal(integers, -1), "", integers.astype(str))
+        numbers, missing = self._wholes(column, array)
+        if array.dtype.kind != "f" and "-1" in names:
+            missing = np.zeros_like(missing)
+        return np.where(missing, "", numbers.astype(str))
 
     def _new_names(self, texts: Iterable[str], known: Names | None, cells: Mapping[str, _Cells]) -> tuple[str, ...]:
         names, categories = tuple(sorted(texts)), self.node.event[-1]
         if known is not None:
-            self._refuse([text for text in names if _whole(text) is None], "the run was trained on whole numbers", cells)
+            self._refuse([text for text in names if _code(text) is None], "the run was trained on whole numbers", cells)
         if len(names) != categories:
             message = f"'{self.node.name}' has {len(names):,} names in the data, and {categories} categories in the spec"
             hint = f"the names are: {', '.join(map(visible, names[:12]))}{', ...' * (len(names) > 12)}\n"
@@ -293,3 +304,9 @@ def _number(text: str) -> float | None:
 def _whole(text: str) -> int | None:
     number = _number(text)
     return int(number) if number is not None and abs(number) <= WHOLE and number == int(number) else None
+
+
+def _code(text: str) -> int | None:
+    """The category that a text is the number of, if it is one."""
+    number = _whole(text)
+    return number if number is not None and number >= 0 else None

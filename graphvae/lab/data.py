@@ -116,6 +116,7 @@ def load_data(
     span = data.span("source") if folder is not None or data.path is None else data.span("path")
     rows = read_source(data.source, source_path(graph.spec, folder), wanted(graph), span)
     bound = bind(graph, rows, coding.categories if coding else None)
+    _check_finite(data, rows, bound)
     parts = _parts(data, rows)
     train, validation = (
         apart(parts.train, data.validation.rows, data.validation.seed) if data.validation else (parts.train, None)
@@ -152,9 +153,20 @@ def read_table(graph: ModelGraph, variables: Mapping[str, Variable], path: Path,
     assert data is not None
     rows = read_source(source_of(path), path, wanted(graph), None)
     bound = bind(graph, rows, coding.categories, partly=True)
+    _check_finite(data, rows, bound)
     numbers = _numbers(data, bound, coding)
     _check_support(data, variables, rows, numbers)
     return Reading(_tensors(numbers), bound)
+
+
+def _check_finite(data: Data, rows: Rows, bound: Bound) -> None:
+    """No family has an infinite value, and a transform of one would make others meaningless."""
+    for name, values in bound.values.items():
+        if (infinite := np.argwhere(np.isinf(values))).size:
+            row = int(infinite[0, 0])
+            column, span = _where(data, name, np.isinf(values[row]))
+            value = values[tuple(infinite[0])]
+            raise DataError.of("GV303", f"'{name}' is {value:g} in {rows.place(row)}{column}: no value may be infinite", span)
 
 
 def _parts(data: Data, rows: Rows) -> Parts:

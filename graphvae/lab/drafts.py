@@ -203,7 +203,7 @@ def _flow(words: Sequence[str]) -> str:
 
 def _quoted(text: str) -> str:
     """A text as YAML, in quotes unless it is a plain word."""
-    plain = re.fullmatch(r"[^\W\d]\w*([./-]\w+)*", text) and is_text(text)
+    plain = re.fullmatch(r"(\.\./)*[^\W\d]\w*([./-]\w+)*", text) and is_text(text)
     return text if plain else json.dumps(text, ensure_ascii=not text.isprintable())
 
 

@@ -91,7 +91,7 @@ def _column(name: str, values: Array, train: Index) -> Column | str:
     if values.dtype.kind not in "biuf":
         return f"which holds {values.dtype}"
     if prod(values.shape[1:]) == 1:
-        return _numbers(name, values.reshape(-1).astype(np.float64), train)
+        return _numbers(name, values.reshape(-1), train)
     return _array(name, values, train)
 
 
@@ -109,13 +109,13 @@ def _texts(name: str, values: Array) -> Column | str:
     return Column(name, "categories", empty, len(names), names)
 
 
-def _numbers(name: str, values: NDArray[np.float64], train: Index) -> Column | str:
+def _numbers(name: str, column: Array, train: Index) -> Column | str:
     """Numbers: classes, plain counts, or anything."""
+    values = column.astype(np.float64)
     found = np.unique(values[~np.isnan(values)])
     whole = bool((found == np.floor(found)).all())
-    if whole and 2 < len(found) <= FEW + 1 and found[0] == -1:
-        values = np.where(values == -1, np.nan, values)  # what a column of categories has where one is missing
-        found = found[1:]
+    if column.dtype.kind == "i" and 2 < len(found) <= FEW + 1 and found[0] == -1:  # which is then a missing category
+        values, found = np.where(values == -1, np.nan, values), found[1:]
     there, empty = values[~np.isnan(values)], float(np.isnan(values).mean())
     if len(np.unique(values[train][~np.isnan(values[train])])) < 2:
         return "which does not vary in the training rows"
@@ -127,7 +127,7 @@ def _numbers(name: str, values: NDArray[np.float64], train: Index) -> Column | s
         named = found.tolist() != list(range(len(found)))
         return Column(name, "categories", empty, len(found), tuple(f"{number:.0f}" for number in found) if named else ())
     even = there.mean() / 2 <= there.var() <= there.mean() * 2
-    plain = whole and 0 <= found[0] <= 2 and found[-1] <= COUNT and even
+    plain = whole and found[0] >= 0 and found[-1] <= COUNT and even
     return Column(name, "count" if plain else "number", empty)
 
 

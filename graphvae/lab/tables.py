@@ -237,8 +237,8 @@ def _is_number(kind: Any) -> bool:
 
 
 def _numbers(column: Any) -> Array:
-    """Numbers as they are; as floats where some are missing."""
-    exact = pyarrow.types.is_integer(column.type) or pyarrow.types.is_boolean(column.type)
+    """Numbers as floats, NaN where one is missing; what can be neither that nor -1, unsigned or a switch, as it is."""
+    exact = pyarrow.types.is_unsigned_integer(column.type) or pyarrow.types.is_boolean(column.type)
     if exact and not column.null_count:
         return _to_numpy(column)
     if not pyarrow.types.is_floating(column.type):
