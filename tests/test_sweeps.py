@@ -6,6 +6,7 @@ import _thread
 import csv
 import json
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -42,7 +43,6 @@ from graphvae.lab.training import train
 DIGITS = "specs/digits.yaml"
 GRID = ["data.labels.digit.rows=20,60"]
 SETTINGS = ["training.epochs=3", "q.digit.network.hidden=[32]"]
-FLAGS = ["--grid", *GRID, "--seeds", "2", "--jobs", "2", "--samples", "2", "--set", SETTINGS[0], "--set", SETTINGS[1]]
 
 
 def figures(table: SweepTable) -> list[tuple[dict[str, str], int, dict[str, Estimate]]]:
@@ -114,9 +114,12 @@ def png_size(content: bytes) -> tuple[int, int]:
 
 
 def test_a_killed_sweep_goes_on_to_the_same_table(whole: Sweep, tmp_path: Path) -> None:
-    """Kill the sweep while a run is at work: its processes stop with it, and the same command goes on."""
+    """Half done, it is killed while a run is at work: its processes stop with it, and what is left goes on where it was."""
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "graphvae", "sweep", DIGITS, *FLAGS, "--run", str(folder)]
+    shutil.copytree(whole.folder, folder)
+    for seed in (0, 1):
+        shutil.rmtree(folder / f"rows=60,seed={seed}")
+    command = [sys.executable, "-m", "graphvae", "sweep", "--resume", folder, "--jobs", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None and not _under_way(folder):
         time.sleep(0.005)
@@ -124,11 +127,12 @@ def test_a_killed_sweep_goes_on_to_the_same_table(whole: Sweep, tmp_path: Path) 
     assert process.wait() == -signal.SIGKILL, "the sweep ended before it could be killed"
     time.sleep(0.5)
     before = _epochs(folder)
-    assert before
+    assert 0 < sum(before.values()) < 12
     time.sleep(1.5)
     assert _epochs(folder) == before, "a run went on without its sweep"
     resumed = sweep(DIGITS, GRID, 2, jobs=2, settings=SETTINGS, run=folder, samples=2)
     assert figures(resumed.table()) == figures(whole.table())
+    assert {entry.state for entry in resumed.record.runs.values()} == {"done"}
 
 
 def _under_way(folder: Path) -> bool:
@@ -205,11 +209,11 @@ def test_validation_rows_are_measured_as_test_rows_are(tmp_path: Path) -> None:
     assert validation["log_evidence"] != evaluation["log_evidence"]
 
 
-def _begun(tmp_path: Path, grid: list[str], settings: list[str] = SETTINGS) -> Sweep:
+def _begun(tmp_path: Path, grid: list[str], settings: list[str] = SETTINGS, plugin: Path | None = None) -> Sweep:
     """A sweep whose runs all wait."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("graphvae.lab.sweeps.outcomes", _nothing)
-        return sweep(DIGITS, grid, settings=settings, run=tmp_path / "begun", samples=3)
+        return sweep(DIGITS, grid, settings=settings, run=tmp_path / "begun", samples=3, plugin=plugin)
 
 
 def _nothing(*arguments: object) -> Iterator[tuple[str, None]]:
@@ -291,6 +295,37 @@ def test_an_interrupt_stops_every_run_and_is_told_how_to_go_on(fake: Path, monke
     assert f"stopped; graphvae sweep --resume {fake / 'sweep'} goes on" in capture.get()
     assert [process.returncode for process in processes] == [-signal.SIGKILL, -signal.SIGKILL]
     assert {entry.state for entry in Record.read(fake / "sweep").runs.values()} == {"waiting"}
+
+
+NETWORK = """
+import torch
+
+class Straight(torch.nn.Module):
+    def __init__(self, parents, heads):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 10)
+
+    def forward(self, image):
+        return self.linear(image.flatten(-3))
+"""
+
+
+def test_a_plugin_is_executed_only_where_it_is_passed_and_unchanged(tmp_path: Path) -> None:
+    plugin = tmp_path / "my_networks.py"
+    plugin.write_text(NETWORK)
+    settings = ["q.digit.network={kind: Straight}", "training.epochs=1"]
+    begun = _begun(tmp_path, ["training.batch_size=512"], settings, plugin)
+    sweep_run.work(begun.folder, "batch_size=512", str(plugin))
+    weights = runs.open_run(begun.folder / "batch_size=512").checkpoint()
+    assert weights is not None
+    assert weights.model["encoder.digit.linear.weight"].shape == (10, 64)
+    with pytest.raises(RunError, match="begun with another plugin, or without one"):
+        resume(begun.folder)
+    plugin.write_text(NETWORK + "# changed")
+    with pytest.raises(RunError, match="begun with another plugin, or without one"):
+        resume(begun.folder, plugin=plugin)
+    with pytest.raises(RunError, match="has changed since"):
+        sweep_run.work(begun.folder, "batch_size=512", str(plugin))
 
 
 def test_two_processes_never_work_on_one_sweep(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ class Draws:
     knobs: Knobs
     made: dict[str, Draw] = field(default_factory=dict)
     known_cells: dict[int, Tensor] = field(default_factory=dict)
-    """Of each enumeration axis that this pass does not have, since its variable is known: the number of the known cell, [row]."""
+    """The number of the known cell [row], of each enumeration axis that this pass does not have because all is known."""
 
     def given(self, name: str) -> Tensor:
         """A variable that is known in every row and conditioned on."""
