@@ -155,6 +155,29 @@ data:
   labels: [{variables: [person, light], rows_per: {person: 6}, seed: 0}]
 ```
 
+### A table of one's own
+
+```yaml
+model: wines
+variables:
+  cultivar: {distribution: categorical, categories: 3, role: supervised}
+  quality: {distribution: normal, role: supervised}
+  taste: {distribution: normal, size: 3}
+  chemistry: {distribution: normal, size: 3, role: observed, missing: mask}
+p: {chemistry: {parents: [cultivar, quality, taste], parameters: {scale: learned}}}
+q: {cultivar: [chemistry], quality: [chemistry, cultivar], taste: [chemistry, cultivar, quality]}
+data:
+  source: csv
+  path: wines.csv                                            # from the folder of the spec
+  columns: {cultivar: cultivar, quality: points, chemistry: [alcohol, malic_acid, ash]}
+  categories: {cultivar: [Barolo, Grignolino, Barbera]}      # 0, 1 and 2
+  transforms: {chemistry: standardise, quality: standardise}
+  labels: {cultivar: {fraction: 1.0}, quality: {rows: 40}}   # every label that is there; forty of those that are
+  split: {test: 0.2, within: cultivar, seed: 0}
+```
+
+`graphvae init DATA` drafts such a spec, and the [tutorial](tutorial.md) goes on from there.
+
 ## Short forms
 
 A short form and what it is short for are the same spec.

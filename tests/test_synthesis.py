@@ -1,4 +1,4 @@
-"""Data drawn from the prior of an untrained model: of the declared types, the same every time, and read back by the same spec."""
+"""Data drawn from the prior of an untrained model: the same every time, of the declared types, read back by the same spec."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_same_every_time_and_never_over_another(tmp_path: Path) -> None:
     for name in ("one", "two"):
         synthesise(spec, tmp_path / f"{name}.csv", 20)
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    with pytest.raises(FlagError, match="wine.csv exists"):
+    with pytest.raises(FlagError, match=r"wine.csv exists"):
         synthesise(spec, tmp_path / "wine.csv", 20)
     with pytest.raises(FlagError, match=r"(?s)the spec reads a csv file, and .*a.npz is none.*ends in .csv"):
         synthesise(spec, tmp_path / "a.npz", 20)

@@ -335,6 +335,12 @@ def _interval(value: object) -> object:
     return ends
 
 
+def _no_bare_scale(value: object) -> object:
+    if value == "scale":
+        raise PydanticCustomError("alternatives", "{what}", {"what": "{scale: [LOW, HIGH]}, with what becomes 0 and 1"})
+    return value
+
+
 def _cell(value: object) -> object:
     """A whole number or a boolean, as the text that a cell of the data may hold."""
     return (str(value).lower() if isinstance(value, bool) else str(value)) if isinstance(value, int) else value
@@ -355,7 +361,7 @@ Stretch = Annotated[str, Field(pattern="^[0-9]{1,12}-[0-9]{1,12}$"), _one_of("it
 ColumnNames = Annotated[
     Annotated[str, Tag("a word")] | Annotated[tuple[str, ...], _tuple_of("a list with a column in it"), Tag("a list")],
     Discriminator(lambda value: "a list" if _form(value) == "a list" else "a word"),
-    _one_of("a column, or a list of columns"),
+    _one_of("a column, or a list of one or more"),
 ]
 Blocks = Annotated[tuple[Stretch, ...], _tuple_of("two blocks of rows, such as [0-7999, 8000-9999]", most=2)]
 Tested = Annotated[
@@ -385,7 +391,7 @@ class Rescale(Block):
     """What the two numbers of `scale` become."""
 
 
-Word = Literal["binarise", "binarise_each_time", "standardise"]
+Word = Annotated[Literal["binarise", "binarise_each_time", "standardise"], BeforeValidator(_no_bare_scale)]
 Transform = Annotated[
     Annotated[Word, Tag("a word")] | Annotated[Rescale, Tag("a mapping")],
     Discriminator(lambda value: "a mapping" if _form(value) == "a mapping" else "a word"),
