@@ -34,6 +34,7 @@ def main() -> None:
     Thread(target=_stop_with_the_sweep, daemon=True).start()
     sweep, name, *plugin = sys.argv[1:]
     try:
+        torch.set_num_threads(Record.read(Path(sweep)).threads)
         work(Path(sweep), name, *plugin)
     except UserError as error:
         print(error)
@@ -49,7 +50,6 @@ def work(sweep: Path, name: str, plugin: str | None = None) -> None:
     record, folder = Record.read(sweep), sweep / name
     if plugin and read_plugin(plugin).sha256 != record.plugin:
         raise RunError.of("GV401", f"the plugin {plugin} has changed since {sweep} was begun: its checksum differs")
-    torch.set_num_threads(record.threads)
     if (folder / "manifest.json").exists():
         run = training.resume(folder, record.data, plugin=plugin)
     else:
