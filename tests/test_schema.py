@@ -45,17 +45,6 @@ BEYOND = {
     "transform_each_time_first": "the order of a list means something",
     "transform_each_time_of_label": "a name in one block decides what another may say",
     "transform_of_categories": "a name in one block decides what another may say",
-    "blocks_backwards": "one number is compared with another",
-    "blocks_overlap": "one number is compared with another",
-    "scale_the_wrong_way": "one number is compared with another",
-    "columns_too_few": "a list in the data is compared with a variable",
-    "names_of_numbers": "the data is compared with a variable",
-    "names_too_few": "a list in the data is compared with a variable",
-    "picture_without_height": "the data is compared with a variable",
-    "transform_binarises_numbers": "the data is compared with a variable",
-    "transform_each_time_of_label": "the data is compared with a variable",
-    "transform_of_categories": "the data is compared with a variable",
-    "transform_each_time_first": "the order of a list matters",
 }
 CAUGHT_TOO = [
     "deterministic_without_parents",
