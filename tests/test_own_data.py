@@ -216,6 +216,13 @@ def test_only_rows_that_have_a_label_are_scored(wine_run: Run) -> None:
     assert error == pytest.approx((value * (1 - value) / labelled) ** 0.5)
 
 
+def test_a_test_without_labels_has_no_errors(wine_run: Run, tmp_path: Path) -> None:
+    rows = [["" if row in TEST else cells[0], *cells[1:]] for row, cells in enumerate(wine_rows())]
+    found = evaluate(wine_run, samples=4, data=write_csv(tmp_path / "a.csv", ["cultivar", *CHEMISTRY], rows))
+    assert found.predictions == {}
+    assert np.isfinite(found.log_evidence)
+
+
 def test_what_is_filled_in_has_the_data_s_names_and_units(wine_run: Run, tmp_path: Path) -> None:
     chemistry, cultivar = held()
     header = [*reversed(CHEMISTRY), "note", "cultivar"]
@@ -374,6 +381,29 @@ def test_fresh_switches_are_the_same_after_resuming(tmp_path: Path, monkeypatch:
     other = train(spec, ["training.seeds.noise=1"], run=tmp_path / "other").metrics()
     assert other[0]["reconstruction.image"] != whole.metrics()[0]["reconstruction.image"]
     assert evaluate(whole, samples=3) == evaluate(whole, samples=3)
+
+
+def test_every_step_draws_its_own_switches_by_the_noise_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same grey everywhere, what differs is the draw alone."""
+    spec = digits_npz(tmp_path)
+    np.savez(tmp_path / "digits.npz", image=np.full((300, 8, 8), 0.5), digit=digits(300)[1])
+    seen: list[torch.Tensor] = []
+    plain = training.switched
+
+    def watched(*arguments: object) -> object:
+        blocks = plain(*arguments)  # type: ignore[arg-type]
+        seen.append(torch.cat([block.evidence["image"].value for block in blocks])[:20])
+        return blocks
+
+    monkeypatch.setattr(training, "switched", watched)
+    settings = ["data.transforms={image: binarise_each_time}", "training.epochs=2"]
+    for seed in (0, 1):
+        train(spec, [*settings, f"training.seeds.noise={seed}"], run=tmp_path / f"run{seed}")
+    assert len(seen) > 8
+    for one in range(len(seen)):
+        for other in range(one):
+            agreement = (seen[one] == seen[other]).double().mean().item()
+            assert abs(agreement - 0.5) < 5 * 0.5 / seen[one].numel() ** 0.5, "as independent draws agree"
 
 
 def test_a_folder_of_pictures_trains(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from graphvae.compiler.data_rules import has_classes
-from graphvae.compiler.errors import DataError, Span, visible
+from graphvae.compiler.errors import DataError, visible
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.spec import Data, Spec
 from graphvae.lab.binding import Bound, bind, split_columns, wanted
 from graphvae.lab.labels import Mask, draw_labels, take_away, there
 from graphvae.lab.sources import Array, Columns, Index, Rows, read_source, source_of
-from graphvae.lab.splits import Parts, apart, split_rows
+from graphvae.lab.splits import apart, split_rows
+from graphvae.lab.support import check_finite, check_support
 from graphvae.lab.transforms import Coding, Floats, Standard, Steps, forward, inverse, rescales
 from graphvae.runtime import Variable
 
@@ -116,18 +117,15 @@ def load_data(
     span = data.span("source") if folder is not None or data.path is None else data.span("path")
     rows = read_source(data.source, source_path(graph.spec, folder), wanted(graph), span)
     bound = bind(graph, rows, coding.categories if coding else None)
-    _check_finite(data, rows, bound)
-    parts = _parts(data, rows)
-    train, validation = (
-        apart(parts.train, data.validation.rows, data.validation.seed) if data.validation else (parts.train, None)
-    )
+    check_finite(data, rows, bound.values)
+    train, validation, test = _parts(data, rows)
     masks = _masks(graph, data, bound, train)
     coding = coding or Coding(bound.categories, _standards(graph, data, bound, train, masks))
     numbers, probabilities = _numbers(data, bound, coding), _probabilities(data, bound)
     for columns in (numbers, probabilities):
-        _check_support(data, variables, rows, columns)
-    trained, tested = _taken(numbers | probabilities, train), _taken(numbers, parts.test)
-    checked = _taken(numbers, validation) if validation is not None else None
+        check_support(data, variables, rows, columns)
+    trained, tested = _taken(numbers | probabilities, train), _taken(numbers, test)
+    checked = _taken(numbers, validation) if validation is not None else {}
     shown = {name: take_away(trained[name], masks.get(name)) for name in graph.named("supervised")}
     any_label = np.any([np.zeros(len(train), dtype=bool), *masks.values()], axis=0)
     return Dataset(
@@ -136,10 +134,10 @@ def load_data(
         validation=_tensors(checked) if checked else None,
         revealed={name: int(masks[name].sum()) if name in masks else 0 for name in graph.named("supervised")},
         labelled=tuple(np.flatnonzero(any_label).tolist()),
-        left_out=rows.count - len(parts.train) - len(parts.test),
+        left_out=rows.count - sum(len(part) for part in (train, validation, test) if part is not None),
         coding=coding,
         steps={name: data.steps_of(name) for name in data.transforms},
-        fingerprint=_fingerprint(trained, tested, checked or {}),
+        fingerprint=_fingerprint(trained, tested, checked),
     )
 
 
@@ -153,26 +151,22 @@ def read_table(graph: ModelGraph, variables: Mapping[str, Variable], path: Path,
     assert data is not None
     rows = read_source(source_of(path), path, wanted(graph), None)
     bound = bind(graph, rows, coding.categories, partly=True)
-    _check_finite(data, rows, bound)
+    check_finite(data, rows, bound.values)
     numbers = _numbers(data, bound, coding)
-    _check_support(data, variables, rows, numbers)
+    check_support(data, variables, rows, numbers)
     return Reading(_tensors(numbers), bound)
 
 
-def _check_finite(data: Data, rows: Rows, bound: Bound) -> None:
-    """No family has an infinite value, and a transform of one would make others meaningless."""
-    for name, values in bound.values.items():
-        if (infinite := np.argwhere(np.isinf(values))).size:
-            row = int(infinite[0, 0])
-            column, span = _where(data, name, np.isinf(values[row]))
-            value = values[tuple(infinite[0])]
-            raise DataError.of("GV303", f"'{name}' is {value:g} in {rows.place(row)}{column}: no value may be infinite", span)
-
-
-def _parts(data: Data, rows: Rows) -> Parts:
+def _parts(data: Data, rows: Rows) -> tuple[Index, Index | None, Index]:
+    """The rows that train, those set aside for validation, and those that test."""
     if rows.test is None:
-        return split_rows(data.split, rows, next(iter(split_columns(data)), None))
-    return Parts(np.setdiff1d(np.arange(rows.count), rows.test), rows.test)
+        train, test = split_rows(data.split, rows, next(iter(split_columns(data)), None))
+    else:
+        train, test = np.setdiff1d(np.arange(rows.count), rows.test), rows.test
+    if data.validation is None:
+        return train, None, test
+    train, validation = apart(train, data.validation.rows, data.validation.seed)
+    return train, validation, test
 
 
 def _masks(graph: ModelGraph, data: Data, bound: Bound, train: Index) -> dict[str, Mask]:
@@ -189,31 +183,28 @@ def _standards(graph: ModelGraph, data: Data, bound: Bound, train: Index, masks:
     found = {}
     for name in data.transforms:
         steps = data.steps_of(name)
-        if "standardise" not in steps:
-            continue
-        seen = bound.values[name][train]
-        if graph.variables[name].role == "supervised":
-            seen = seen[masks[name]] if name in masks else seen[:0]
-        seen = forward(name, steps[: steps.index("standardise")], cast(Floats, seen))
-        _check_varied(data, name, seen)
-        with np.errstate(over="ignore", invalid="ignore"):
-            found[name] = Standard(np.nanmean(seen, 0, dtype=np.float64), np.nanstd(seen, 0, dtype=np.float64))
-        if (broken := np.flatnonzero(~np.isfinite(found[name].mean) | ~np.isfinite(found[name].deviation))).size:
-            message = f"{_element(data, name, int(broken[0]), np.size(seen[0]))} has numbers too large to be standardised"
-            raise DataError.of("GV303", message, data.span("transforms", name))
+        if "standardise" in steps:
+            seen = bound.values[name][train]
+            if graph.variables[name].role == "supervised":
+                seen = seen[masks[name]] if name in masks else seen[:0]
+            found[name] = _standard(data, name, forward(name, steps[: steps.index("standardise")], cast(Floats, seen)))
     return found
 
 
-def _check_varied(data: Data, name: str, seen: Floats) -> None:
-    """What has no two different values in the training rows has no deviation."""
-    low, high = (
-        end(np.where(np.isnan(seen), none, seen), 0, initial=none) for end, none in ((np.min, np.inf), (np.max, -np.inf))
-    )
-    same = np.argwhere(np.reshape(low >= high, -1))
-    if len(same):
-        which = _element(data, name, int(same[0, 0]), np.size(low))
+def _standard(data: Data, name: str, seen: Floats) -> Standard:
+    """Mean and deviation [event...] of rows, some of which may be missing."""
+    low = np.min(np.where(np.isnan(seen), np.inf, seen), 0, initial=np.inf)
+    high = np.max(np.where(np.isnan(seen), -np.inf, seen), 0, initial=-np.inf)
+    if (same := np.flatnonzero(low >= high)).size:
+        which = _element(data, name, int(same[0]), np.size(low))
         message = f"{which} has no two different values in the training rows that show it, and cannot be standardised"
         raise DataError.of("GV303", message, data.span("transforms", name), "leave it out, or write {scale: [LOW, HIGH]}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        standard = Standard(np.nanmean(seen, 0, dtype=np.float64), np.nanstd(seen, 0, dtype=np.float64))
+    if (broken := np.flatnonzero(~np.isfinite(standard.mean + standard.deviation))).size:
+        which = _element(data, name, int(broken[0]), np.size(low))
+        raise DataError.of("GV303", f"{which} has numbers too large to be standardised", data.span("transforms", name))
+    return standard
 
 
 def _element(data: Data, name: str, index: int, size: int) -> str:
@@ -244,54 +235,6 @@ def _probabilities(data: Data, bound: Bound) -> dict[str, Array]:
 def _single(values: Floats) -> Floats:
     with np.errstate(over="ignore"):  # what is too large is infinite then, and refused as such
         return values.astype(np.float32, copy=False)
-
-
-def _check_support(data: Data, variables: Mapping[str, Variable], rows: Rows, columns: Columns) -> None:
-    for name, values in columns.items():
-        variable = variables[name]
-        if variable.role in ("observed", "given") and not variable.masked:
-            _check_complete(data, variable, name, rows, values)
-        tensor = torch.from_numpy(values)
-        soft = variable.soft or "binarise_each_time" in data.steps_of(name)
-        outside = ~variable.family.supported(tensor, soft, variable.event, variable.number)
-        if outside.any():
-            first = outside.nonzero()[0]
-            row, value = int(first[0]), tensor[tuple(first)].flatten()[0].item()
-            after = " after its transforms" * (name in data.transforms)
-            column, span = _where(data, name, outside[row].numpy())
-            message = f"'{name}' is {value:g}{after} in {rows.place(row)}{column}, outside the support of "
-            message += f"{variable.family.__name__} ({variable.family.support})"
-            raise DataError.of("GV303", message, span, _ways_out(name, variable))
-
-
-def _check_complete(data: Data, variable: Variable, name: str, rows: Rows, values: Array) -> None:
-    missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.less(values, 0)
-    if missing.any():
-        row = int(np.argwhere(missing)[0, 0])
-        column, span = _where(data, name, missing[row])
-        message = f"'{name}' is missing in {rows.place(row)}{column}"
-        mask = "write missing: mask, and what is missing leaves the likelihood"
-        hint = mask if variable.role == "observed" else "what is given must be there in every row"
-        raise DataError.of("GV303", message, span, hint)
-
-
-def _where(data: Data, name: str, elements: Array) -> tuple[str, Span | None]:
-    """The column of the first element [event...] that is meant, where a variable has several, and where it is named."""
-    columns = data.columns_of(name)
-    if isinstance(data.columns[name], str) or len(columns) != np.size(elements):
-        return "", data.span("columns", name)
-    column = columns[int(np.flatnonzero(np.reshape(elements, -1))[0])]
-    return f", column '{visible(column)}'", data.column_span(name, column)
-
-
-def _ways_out(name: str, variable: Variable) -> str:
-    if variable.family.support == "binary":
-        return (
-            "three ways out: 'soft: true' accepts values between 0 and 1, and claims no density;\n"
-            "'distribution: continuous_bernoulli' is a density on them; or make the data binary, as in\n"
-            f"data.transforms: {{{name}: binarise}}, or binarise_each_time; {{scale: [0, 255]}} brings bytes between 0 and 1"
-        )
-    return f"there are {variable.event[-1]} categories, from 0" if variable.family.support == "categories" else ""
 
 
 def _taken(columns: Columns, rows: Index) -> dict[str, Array]:
