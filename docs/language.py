@@ -178,6 +178,74 @@ data:
 
 `graphvae init DATA` drafts such a spec, and the [tutorial](tutorial.md) goes on from there.
 
+### Plates and a number of parts
+
+```yaml
+model: parts
+plates:
+  part: {size: 3, active: count, symbol: k}                   # three slots, of which the first `count` are active
+variables:
+  count: {distribution: categorical, values: [1, 2, 3], role: supervised}
+  kind: {distribution: categorical, categories: 2, plate: part}
+  place: {distribution: normal, size: 2, plate: part}
+  whole: {distribution: normal, size: 16, role: observed}
+p:
+  place: {parents: [kind, part]}                              # a plate as a parent: the index of the slot
+  whole: {parents: [kind, place], network: {pool: sum}}       # gathers the slots that are active
+q:
+  count: [whole]
+  kind: [whole, part]                                         # what stands outside is seen by every slot
+  place: [whole, kind, part]
+```
+
+A plate repeats variables, and its slots count from 0. Slot k is active while k is below the count; what fills the others counts
+nothing in p or q, and a larger `size` changes nothing. A variable may stand in several plates, which cross or hold each other.
+Without `active`, all slots are there in every row.
+
+### One slot after another
+
+```yaml
+model: lines
+plates: {line: {size: 8, symbol: t}}
+variables:
+  state: {distribution: normal, size: 4, plate: line}
+  pixels: {distribution: bernoulli, soft: true, size: 8, plate: line, role: observed}
+p:
+  state: {parents: [state.previous], initial: learned}        # zeros before the first slot, if nothing is said
+  pixels: [state]
+q:
+  memory: {plate: line, parents: [pixels, memory.previous], network: {kind: gru, size: 32}}
+  state: [memory, state.previous]
+```
+
+`.previous` is a variable in the slot before. What needs it is computed slot by slot, in a loop that the emitted code shows.
+
+### A model inside another
+
+```yaml
+model: page
+plates: {letter: {size: 2}}
+submodels:
+  glyph: {spec: digits.yaml, plate: letter, variables: {image: {collapse: mean}}}
+variables:
+  place: {distribution: normal, size: 2, plate: letter}
+  page: {distribution: normal, size: 128, role: observed}
+p:
+  page: {parents: [glyph.image, place], network: {pool: sum}, parameters: {scale: learned}}
+q:
+  place: [page, letter]
+  glyph.image: [page, place]                                  # what digits.yaml observes, and this model infers
+data:
+  source: npz
+  columns: {page: page, glyph.digit: digits}
+  labels: {glyph.digit: {rows: 100}}
+  slots: {order: as_stored}
+```
+
+The spec of the digits above, with its own p and q, in each slot of a plate. Where `glyph.image` is not known, its mean stands
+for it. `weights: RUN` takes a trained run's, and
+`train: frozen` leaves them as they are. Its objective, data and training are ignored.
+
 ## Short forms
 
 A short form and what it is short for are the same spec.
@@ -193,8 +261,8 @@ A variable that p or q leaves out, and a key that is left out, are as if their d
 
 ## References
 
-Parents are named by the name of a variable. A name is a letter followed by letters, digits and underscores. (The language also
-reads `submodel.name` and `name.previous`, for parts of it that are not built yet.)
+A name is a letter followed by letters, digits and underscores. A variable is named by its name, or by `submodel.name` if a
+sub-model has it. A parent is a variable, `variable.previous` in the slot before, or a plate, for the index of the slot.
 
 ## Schedules
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from graphvae.runtime import Model, Variable
+from graphvae.runtime import Count, Model, Variable
 
+NOTHING: Mapping[str, Count] = {}
 ROOT = Path(__file__).parent.parent
 SPECS = sorted([*ROOT.glob("specs/*.yaml"), *ROOT.glob("tests/specs/*.yaml")])
 NAMES = [path.stem for path in SPECS]
@@ -24,10 +25,12 @@ def random_model(made: type[Model], generator: torch.Generator) -> Model:
     return model.eval()
 
 
-def random_data(variables: Mapping[str, Variable], rows: int, generator: torch.Generator) -> dict[str, Tensor]:
+def random_data(
+    variables: Mapping[str, Variable], rows: int, generator: torch.Generator, counts: Mapping[str, Count] = NOTHING
+) -> dict[str, Tensor]:
     """Rows as a table holds them, of each supervised variable a random share: never known in the first, always in the last.
 
-    Of an observed variable that may be missing, a random share of the elements is.
+    Of an observed variable that may be missing, a random share of the elements is. A slot is known only where it is active.
     """
     data = {}
     for name, variable in variables.items():
@@ -36,18 +39,25 @@ def random_data(variables: Mapping[str, Variable], rows: int, generator: torch.G
         value = random_values(variable, rows, generator)
         missing = -1 if variable.family.support == "categories" else torch.nan
         if variable.role == "supervised":
-            hidden = torch.rand(rows, generator=generator) < 0.5
+            hidden = torch.rand((rows, *variable.plates), generator=generator) < 0.5
             hidden[0], hidden[-1] = True, False
             value[hidden] = missing
         if variable.masked:
             value[torch.rand(value.shape, generator=generator) < 0.3] = missing
         data[name] = value
+    for count in counts.values():
+        number = data[count.variable]
+        if count.values is not None:
+            number = torch.where(number < 0, -1, torch.tensor(count.values)[number.clamp_min(0)])
+        inactive = torch.arange(count.size) >= number.unsqueeze(-1)
+        for name in (name for name in count.members if variables[name].role == "supervised"):
+            data[name][inactive] = -1 if variables[name].family.support == "categories" else torch.nan
     return data
 
 
 def random_values(variable: Variable, rows: int, generator: torch.Generator) -> Tensor:
     """Values of one variable, all known, anywhere in the support of its family."""
-    shape, support = (rows, *variable.event), variable.family.support
+    shape, support = (rows, *variable.shape), variable.family.support
     uniform = torch.rand(shape, generator=generator)
     if support == "categories":
         return torch.randint(variable.event[-1], shape[:-1], generator=generator)

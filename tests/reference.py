@@ -7,8 +7,9 @@ draws are found by loops, and `objective` is the formulas of the method as they 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -18,16 +19,48 @@ from torch import Tensor, distributions
 from torch.nn import functional
 
 from graphvae.compiler.graph import VariableNode
-from graphvae.compiler.plan import Compute, Draw, Given, NetworkPlan, Parameter, Plan, Score, SidePlan
+from graphvae.compiler.plan import (
+    Active,
+    Assign,
+    Call,
+    Compute,
+    Draw,
+    Gather,
+    Given,
+    Index,
+    Loop,
+    NetworkPlan,
+    Parameter,
+    Plan,
+    PoolPlan,
+    Score,
+    SidePlan,
+    Slice,
+    Step,
+    Value,
+)
+from graphvae.compiler.spec import Network
 
 State = Mapping[str, Tensor]
+Slot = Mapping[str, int]
 
 
-class Scored(NamedTuple):
-    """The log-probability of a value, and the distribution of its elements."""
+class Known(NamedTuple):
+    """A value [plates..., event...] of a row, and the slots [plates...] in which it is known."""
 
-    log_prob: Tensor
-    distribution: distributions.Distribution
+    value: Tensor
+    slots: Tensor
+
+
+class Local(NamedTuple):
+    """A value inside of a walk: the plates that it has an axis for, and the value [plates..., event...]."""
+
+    plates: tuple[str, ...]
+    value: Tensor
+
+    def at(self, slot: Slot) -> Tensor:
+        """The value in one slot."""
+        return self.value[tuple(slot[plate] for plate in self.plates)]
 
 
 def objective(
@@ -41,8 +74,7 @@ def objective(
     """The objective of every row, [row]."""
     rows = []
     for row in range(len(next(iter(data.values())))):
-        encoded = {node.name: encode(node, data[node.name][row]) for node in plan.variables if node.name in data}
-        known = {name: value for name, value in encoded.items() if value is not None}
+        known = {node.name: encode(plan, node, data[node.name][row]) for node in plan.variables if node.name in data}
         rows.append(row_objective(plan, state, known, {name: draws[:, row] for name, draws in noise.items()}, alpha, beta))
     return torch.stack(rows)
 
@@ -50,39 +82,53 @@ def objective(
 def row_objective(
     plan: Plan,
     state: State,
-    known: Mapping[str, Tensor],
+    known: Mapping[str, Known],
     noise: Mapping[str, Tensor],
     alpha: Mapping[str, float],
     beta: Mapping[str, float],
 ) -> Tensor:
     """The bound of one row, over the cells of its enumerated variables and over its samples."""
-    drawn = [step.value.name for step in plan.draws]
-    free = [step.value.name for step in plan.draws if step.enumeration is not None and step.value.name not in known]
-    sampled = [name for name in drawn if name not in known and name not in free]
-    values = {step.value.name: values_of(step) for step in plan.draws if step.enumeration is not None}
-    cells = [dict(zip(free, cell, strict=True)) for cell in product(*(values[name] for name in free))]
+    drawn = {step.value.name: step for step in plan.draws}
+    enumerated = [step for step in plan.draws if step.enumeration is not None]
     samples = range(max((len(draws) for draws in noise.values()), default=1))
-    scores = [[score(plan, state, {**known, **cell}, noise, s) for s in samples] for cell in cells]
+    scores = []
+    for cell in product(*(cells_of(plan, step, known.get(step.value.name)) for step in enumerated)):
+        named = {step.value.name: value for step, value in zip(enumerated, cell, strict=True)}
+        walked = [score(plan, state, known, named, noise, sample) for sample in samples]
+        if not any(q.excluded for q, _ in walked):
+            scores.append(walked)
 
     def over(part: Any) -> Tensor:
-        """A function of the scores of q and p, [cell, sample]."""
+        """A function of the walks through q and p, [cell, sample]."""
         return torch.stack([torch.stack([part(*both) for both in of_cell]) for of_cell in scores])
 
-    log_q = {name: over(lambda q, _, name=name: q[name].log_prob) for name in drawn}
-    log_p = {name: over(lambda _, p, name=name: p[name].log_prob) for name in scores[0][0][1]}
-    log_cell = total(log_q[name] for name in free).expand(len(cells), len(samples))
-    labels = label_terms(plan, log_cell, {name: log_q[name] for name in drawn if name in known})
+    def parts(side: int, name: str, where: bool) -> Tensor:
+        """The log-probability of the slots that are known, or of the others."""
+        return over(lambda *walks: torch.where(walks[side].known(name) == where, walks[side].scores[name], 0.0).sum())
+
+    free = [name for name in drawn if drawn[name].enumeration is not None]
+    labels = [name for name in drawn if name in known and known[name].slots.any()]
+    sampled = [name for name in drawn if name not in free]
+    log_p = {
+        node.name: parts(1, node.name, True) + parts(1, node.name, False) for node in plan.variables if node.role != "given"
+    }
+    own, label = ({name: parts(0, name, where) for name in drawn} for where in (False, True))
+    log_q = {name: own[name] + label[name] for name in drawn}
+    log_cell = total(own[name] for name in free).expand(len(scores), len(samples))
+    log_labels = label_terms(plan, log_cell, {name: label[name] for name in labels})
     observed = total(log_p[name] for name in log_p if name not in drawn)
     if plan.bound == "self_normalised":
-        closed = {name for name, behind in plan.closed_kl.items() if name in sampled and not known.keys() & set(behind)}
         ratio = {name: log_q[name] - log_p[name] for name in drawn}
-        ratio |= {name: over(lambda q, p, n=name: divergence(q[n].distribution, p[n].distribution)) for name in closed}
+        for name, behind in plan.closed_kl.items():
+            if name in sampled and not set(labels) & set(behind):
+                own_kl = over(lambda q, p, n=name: torch.where(q.known(n), 0.0, divergences(q, p, n)).sum())
+                ratio[name] = own_kl + label[name] - parts(1, name, True)
         f = observed - total(beta[name] * ratio[name] for name in drawn)
-        weight = (log_cell + total(log_q[name] for name in labels)).flatten().softmax(0)
-        return (weight * f.flatten()).sum() + total((beta[name] + alpha[name]) * value for name, value in labels.items())
-    g = observed + total(beta[name] * log_p[name] for name in drawn) - total(beta[name] * log_q[name] for name in sampled)
-    inner = g.logsumexp(1) - math.log(len(samples)) - total(beta[name] * log_q[name][:, 0] for name in free)
-    return (log_cell[:, 0].exp() * inner).sum() + total(alpha[name] * value for name, value in labels.items())
+        weight = (log_cell + total(label[name] for name in labels)).flatten().softmax(0)
+        return (weight * f.flatten()).sum() + total((beta[name] + alpha[name]) * value for name, value in log_labels.items())
+    g = observed + total(beta[name] * log_p[name] for name in drawn) - total(beta[name] * own[name] for name in sampled)
+    inner = g.logsumexp(1) - math.log(len(samples)) - total(beta[name] * own[name][:, 0] for name in free)
+    return (log_cell[:, 0].exp() * inner).sum() + total(alpha[name] * value for name, value in log_labels.items())
 
 
 def label_terms(plan: Plan, log_cell: Tensor, log_labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,62 +142,261 @@ def label_terms(plan: Plan, log_cell: Tensor, log_labels: Mapping[str, Tensor]) 
     return found
 
 
+def cells_of(plan: Plan, step: Draw, known: Known | None) -> Iterator[Tensor]:
+    """Every value [plates..., event...] of an enumerated variable that agrees with what is known of it."""
+    sizes = step.shape[: len(step.shape) - len(step.value.event)]
+    slots = list(product(*map(range, sizes)))
+    for cell in product(*([known.value[s]] if known and known.slots[s] else values_of(step) for s in slots)):
+        yield torch.stack(list(cell)).reshape(step.shape) if sizes else cell[0]
+
+
 def score(
-    plan: Plan, state: State, known: Mapping[str, Tensor], noise: Mapping[str, Tensor], sample: int
-) -> tuple[dict[str, Scored], dict[str, Scored]]:
-    """Every variable scored by q and by p, with what is not known drawn from q."""
-    sampled = [step for step in plan.draws if step.enumeration is None]
-    own = {step.value.name: own_noise(plan, step, known, noise[step.value.name][sample]) for step in sampled}
-    values, q = walk(plan.q, "encoder", state, known, own)
-    _, p = walk(plan.p, "decoder", state, values, {})
+    plan: Plan, state: State, known: Mapping[str, Known], cell: Mapping[str, Tensor], noise: Mapping[str, Tensor], sample: int
+) -> tuple[Walk, Walk]:
+    """A walk through q, and one through p with every value of q."""
+    sampled = [step for step in plan.draws if step.enumeration is None and not step.collapse]
+    chosen = {name: Known(value, torch.ones(())) for name, value in cell.items()}
+    own = {step.value.name: own_noise(plan, step, chosen, noise[step.value.name][sample]) for step in sampled}
+    q = Walk(plan, known, cell, own)
+    q.run(plan.q, under(state, "encoder"), {}, {})
+    collapsed = {step.value.name for step in plan.draws if step.collapse}
+    p = Walk(plan, known, {name: value for name, value in q.values.items() if name not in collapsed}, {})
+    p.run(plan.p, under(state, "decoder"), {}, {})
     return q, p
 
 
-def own_noise(plan: Plan, draw: Draw, known: Mapping[str, Tensor], noise: Tensor) -> Tensor:
-    """The noise of this cell: of a score-function draw it comes for all, [last enumeration, ..., first, event...]."""
+def own_noise(plan: Plan, draw: Draw, cell: Mapping[str, Known], noise: Tensor) -> Tensor:
+    """The noise of this cell: of a score-function draw it comes for all, [last enumeration, ..., first, plate..., event...]."""
     for axis in reversed(range(len(draw.cells))):
         above = next(step for step in plan.draws if step.enumeration == axis)
         values = values_of(above)
-        index = next(place for place, value in enumerate(values) if torch.allclose(value, known[above.value.name]))
+        index = next(place for place, value in enumerate(values) if torch.allclose(value, cell[above.value.name].value))
         noise = noise[index if draw.cells[axis] > 1 else 0]
     return noise
 
 
-def walk(
-    side: SidePlan, network: str, state: State, known: Mapping[str, Tensor], noise: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Scored]]:
-    """The values of the random variables of one side and of what is known, and the score of each random variable."""
-    values, scores = dict(known), {}
-    for step, given in conditionals(side, network, state, values):
-        if step.value.name not in values:
-            values[step.value.name] = DRAWN[step.family.name](noise[step.value.name], **given)
-        distribution, value = FAMILIES[step.family.name](**given), values[step.value.name]
-        elements = distribution.log_prob(value)
-        scores[step.value.name] = Scored(torch.where(present(value, elements.dim()), elements, 0.0).sum(), distribution)
-    return values, scores
+class Walk:
+    """A pass through one side, slot by slot: the value of every random variable, and its score in every slot.
 
+    `given` has values from elsewhere: those of a cell of the enumerated variables, or those that q made.
+    """
 
-def conditionals(
-    side: SidePlan, network: str, state: State, values: Mapping[str, Tensor]
-) -> Iterable[tuple[Draw | Score, dict[str, Any]]]:
-    """Every conditional of one side with its parameters; `values` must have that of each before the next is asked for."""
-    weights = {key.removeprefix(f"{network}."): value for key, value in state.items() if key.startswith(f"{network}.")}
-    local: dict[str, Tensor] = {}
-    for step in side.steps:
-        match step:
-            case Given():
-                local[step.value.python] = values[step.value.name].nan_to_num(0.0)
-                if step.mask:
-                    local[step.mask.python] = present(values[step.value.name], len(step.mask.event)).to(
-                        torch.get_default_dtype()
+    def __init__(
+        self, plan: Plan, known: Mapping[str, Known], given: Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> None:
+        self.plan, self.noise, self.given = plan, noise, given
+        self.evidence = known
+        self.nodes = {node.name: node for node in plan.variables}
+        self.values: dict[str, Tensor] = {name: each.value for name, each in known.items()}
+        self.scores: dict[str, Tensor] = {}
+        self.distributions: dict[str, dict[tuple[int, ...], distributions.Distribution]] = {}
+        self.active: dict[str, Local] = {}
+        self.excluded = False
+
+    def sizes(self, plates: Iterable[str]) -> tuple[int, ...]:
+        return tuple(self.plan.sizes[plate] for plate in plates)
+
+    def known(self, name: str) -> Tensor:
+        """In which slots a variable is known."""
+        shape = self.sizes(self.nodes[name].plates)
+        return self.evidence[name].slots if name in self.evidence else torch.zeros(shape, dtype=torch.bool)
+
+    def slots(self, plates: Sequence[str]) -> Iterator[Slot]:
+        """Every slot of some plates."""
+        for index in product(*map(range, self.sizes(plates))):
+            yield dict(zip(plates, index, strict=True))
+
+    def over(self, value: Value, part: Callable[[Slot], Tensor], outer: Slot) -> Local:
+        """A value made slot by slot."""
+        plates = tuple(axis for axis in value.axes if axis in self.plan.sizes)
+        made = [part({**outer, **slot}) for slot in self.slots(plates)]
+        return Local(plates, torch.stack(made).reshape(*self.sizes(plates), *made[0].shape) if plates else made[0])
+
+    def here(self, name: str, slot: Slot, known: bool = False) -> Local:
+        """What is visible of a variable in a slot of a loop or of a sub-model's plates."""
+        plates = self.nodes[name].plates
+        value = self.values[name]
+        if known:
+            value = present(value, len(plates) + len(self.nodes[name].elements)).to(torch.get_default_dtype())
+        index = tuple(slot.get(plate, slice(None)) for plate in plates)
+        return Local(tuple(plate for plate in plates if plate not in slot), value[index])
+
+    def run(self, side: SidePlan, weights: State, slot: Slot, local: dict[str, Local]) -> None:
+        """All steps of a side."""
+        self.steps(side, side.steps, weights, slot, local)
+
+    def steps(self, side: SidePlan, steps: Sequence[Step], weights: State, slot: Slot, local: dict[str, Local]) -> None:
+        for step in steps:
+            match step:
+                case Given():
+                    here = self.here(step.value.name, slot)
+                    local[step.value.python] = here._replace(value=here.value.nan_to_num(0.0))
+                    if step.mask:
+                        local[step.mask.python] = self.here(step.value.name, slot, known=True)
+                case Index():
+                    local[step.value.python] = Local((step.value.name,), torch.eye(step.size))
+                case Active():
+                    count = self.here(step.count.name, slot)
+                    values = torch.arange(step.size + 1.0) if step.values is None else torch.tensor(step.values)
+                    number = count.value if step.values is None else (count.value * values).sum(-1)
+                    weight = (torch.arange(step.size) < number[..., None]).to(number.dtype)
+                    local[step.value.python] = self.active[step.value.axes[-1]] = Local(
+                        (*count.plates, step.value.axes[-1]), weight
                     )
-            case Compute():
-                outputs = apply(step.network, weights, [local[value.python] for value in step.inputs])
-                local |= {value.python: output for value, output in zip(step.outputs, outputs, strict=True)}
-            case Draw() | Score():
-                number = {} if step.number is None else {step.family.number.name: step.number}
-                yield step, {row.name: parameter(row, weights, local) for row in step.parameters} | number
-                local[step.value.python] = values[step.value.name]
+                case Compute():
+                    self.compute(step, weights, slot, local)
+                case Gather():
+                    part = partial(self.gather, step, weights, local)
+                    local[step.output.python] = self.over(step.output, part, {})
+                case Assign():
+                    env = {value.python: local[value.python] for value in step.inputs}
+                    local[step.value.python] = self.over(step.value, partial(self.assign, step, env), {})
+                case Draw() | Score():
+                    self.draw(step, weights, slot, local)
+                    local[step.value.python] = self.here(step.value.name, slot)
+                case Slice():
+                    source = local[step.source.python]
+                    plate = next(plate for plate in source.plates if plate not in step.value.axes)
+                    index = tuple(slot[plate] if own == plate else slice(None) for own in source.plates)
+                    local[step.value.python] = Local(tuple(p for p in source.plates if p != plate), source.value[index])
+                case Loop():
+                    self.loop(side, step, weights, slot, local)
+                case Call():
+                    plates = [f"{side.path}.{plate}" if side.path else plate for plate, _ in step.plates]
+                    for own in self.slots(plates):
+                        self.run(step.side, under(weights, step.attribute), {**slot, **own}, {})
+                    for _, value in step.outputs:
+                        local[value.python] = self.here(value.name, slot)
+
+    def compute(self, step: Compute, weights: State, slot: Slot, local: dict[str, Local]) -> None:
+        for place, output in enumerate(step.outputs):
+
+            def part(own: Slot, place: int = place) -> Tensor:
+                return apply(step.network, weights, [local[each.value.python].at(own) for each in step.inputs])[place]
+
+            local[output.python] = self.over(output, part, {})
+
+    def gather(self, step: Gather, weights: State, local: Mapping[str, Local], slot: Slot) -> Tensor:
+        """The slots of a pool, one by one."""
+        inputs = [local[each.value.python] for each in step.inputs]
+        plates = list(dict.fromkeys(plate for each in inputs for plate in each.plates if plate not in slot))
+        own = under(weights, step.pool.attribute)
+        return pooled(
+            step.pool,
+            own,
+            [
+                (
+                    [each.at({**slot, **inner}) for each in inputs],
+                    local[step.active.value.python].at({**slot, **inner}) if step.active else torch.ones(()),
+                )
+                for inner in self.slots(plates)
+            ],
+        )
+
+    def assign(self, step: Assign, local: Mapping[str, Local], slot: Slot) -> Tensor:
+        """The value of an expression in one slot, worked out from its tree."""
+        return evaluate(step.tree, step, local, slot, self)
+
+    def draw(self, step: Draw | Score, weights: State, slot: Slot, local: Mapping[str, Local]) -> None:
+        """One variable in every slot that is visible here."""
+        name = step.value.name
+        node = self.nodes[name]
+        sizes = self.sizes(node.plates)
+        if name not in self.scores:
+            self.scores[name] = torch.zeros(sizes)
+            self.distributions[name] = {}
+        for own in self.slots([axis for axis in step.value.axes if axis in self.plan.sizes]):
+            self.draw_slot(
+                step, node, {**slot, **own}, {row.name: parameter(row, weights, local, own) for row in step.parameters}
+            )
+
+    def draw_slot(self, step: Draw | Score, node: VariableNode, slot: Slot, given: dict[str, Tensor]) -> None:
+        name, index = node.name, tuple(slot[plate] for plate in node.plates)
+        number = {} if step.number is None else {step.family.number.name: step.number}
+        distribution = FAMILIES[step.family.name](**given, **number)
+        self.distributions[name][index] = distribution
+        active = math.prod((float(self.active[plate].at(slot)) for plate in node.plates if plate in self.active), start=1.0)
+        known = name in self.evidence and bool(self.evidence[name].slots[index])
+        if known or node.evidence:
+            value = self.evidence[name].value[index]
+        elif name in self.given:
+            value = self.given[name][index]
+        elif step.collapse:
+            value = distribution.mean
+        else:
+            value = DRAWN[step.family.name](self.noise[name][index], **given, **number)
+        self.put(name, index, value)
+        if isinstance(step, Draw) and step.enumeration is not None and not known and active == 0:
+            self.excluded = self.excluded or not torch.equal(value, values_of(step)[0])
+        if active and (known or not step.collapse):
+            elements = distribution.log_prob(value)
+            self.put_score(name, index, active * torch.where(present(value, elements.dim()), elements, 0.0).sum())
+
+    def put(self, name: str, index: tuple[int, ...], value: Tensor) -> None:
+        if not index:
+            self.values[name] = value
+            return
+        shape = (*self.sizes(self.nodes[name].plates), *value.shape)
+        whole = self.values[name].clone() if name in self.values and self.values[name].shape == shape else torch.zeros(shape)
+        self.values[name] = whole.index_put(tuple(map(torch.tensor, index)), value)
+
+    def put_score(self, name: str, index: tuple[int, ...], value: Tensor) -> None:
+        self.scores[name] = self.scores[name].index_put(tuple(map(torch.tensor, index)), value) if index else value
+
+    def loop(self, side: SidePlan, step: Loop, weights: State, slot: Slot, local: dict[str, Local]) -> None:
+        plate = f"{side.path}.{step.plate}" if side.path else step.plate
+        before = {}
+        for each in step.carried:
+            initial = weights[each.initial] if each.learned else torch.zeros(each.shape)
+            before[each.before.python] = Local(tuple(a for a in each.before.axes if a in self.plan.sizes), initial)
+        kept: dict[str, list[Local]] = {value.python: [] for value in step.kept}
+        for k in range(step.size):
+            inside = {**local, **before}
+            self.steps(side, step.body, weights, {**slot, plate: k}, inside)
+            before = {each.before.python: inside[each.after.python] for each in step.carried}
+            for python, values in kept.items():
+                values.append(inside[python])
+        for value in step.stacked:
+            if value.python in kept:
+                made = kept[value.python]
+                local[value.python] = Local((*made[0].plates, plate), torch.stack([m.value for m in made], len(made[0].plates)))
+            else:
+                local[value.python] = self.here(value.name, slot)
+
+
+def pooled(pool: PoolPlan, weights: State, slots: list[tuple[list[Tensor], Tensor]]) -> Tensor:
+    """What a pool makes of its slots, each with its weight."""
+    block = Network(hidden=pool.hidden, activation=pool.activation)
+    embedding = NetworkPlan("embedding", pool.parents, (), block)
+    parts = [(apply(embedding, weights, inputs)[0], weight) for inputs, weight in slots if weight > 0]
+    if not parts:
+        return torch.zeros(pool.hidden[-1])
+    features, own = torch.stack([part for part, _ in parts]), torch.stack([weight for _, weight in parts])[:, None]
+    match pool.over:
+        case "sum":
+            return (features * own).sum(0)
+        case "mean":
+            return (features * own).sum(0) / own.sum()
+        case "max":
+            return features.max(0).values
+        case _:
+            share = (features @ weights["query"] / math.sqrt(pool.hidden[-1])).exp() * own[:, 0]
+            return (features * (share / share.sum())[:, None]).sum(0)
+
+
+def divergences(q: Walk, p: Walk, name: str) -> Tensor:
+    """KL(q || p) of a variable in every slot, in closed form; nothing where a slot is inactive."""
+    found = torch.zeros_like(q.scores[name])
+    for index, distribution in q.distributions[name].items():
+        slot = dict(zip(q.nodes[name].plates, index, strict=True))
+        active = math.prod((float(q.active[plate].at(slot)) for plate in slot if plate in q.active), start=1.0)
+        value = (
+            active * distributions.kl_divergence(distribution, p.distributions[name][index]).sum()
+            if active
+            else torch.zeros(())
+        )
+        found = found.index_put(tuple(map(torch.tensor, index)), value) if index else value
+    return found
 
 
 def apply(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
@@ -180,10 +425,10 @@ def apply(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tens
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def parameter(row: Parameter, state: State, local: Mapping[str, Tensor]) -> Tensor:
+def parameter(row: Parameter, state: State, local: Mapping[str, Local], slot: Slot) -> Tensor:
     """One parameter of a family, in its shape."""
-    if row.kind == "head":
-        raw = local[row.python]
+    if row.kind in ("head", "expression"):
+        raw = local[row.python].at(slot)
     elif row.kind == "learned":
         raw = state[row.python.removeprefix("self.")]
     else:
@@ -205,14 +450,12 @@ def values_of(step: Draw) -> list[Tensor]:
     return [torch.tensor(cell).reshape(event) for cell in product(ends.tolist(), repeat=prod(event))]
 
 
-def encode(node: VariableNode, value: Tensor) -> Tensor | None:
-    """A value of the data as the model has it, one-hot for a category, NaN where an element is missing.
-
-    None where it is missing and q infers it.
-    """
+def encode(plan: Plan, node: VariableNode, value: Tensor) -> Known:
+    """A value of the data as the model has it, one-hot for a category, NaN where it is missing; and where it is known."""
     if node.family is not None and node.family.support == "categories":
         value = torch.where(value[..., None] < 0, torch.nan, torch.eye(node.event[-1])[value])
-    return None if node.inferred and value.isnan().any() else value
+    known = ~value.isnan().flatten(len(node.plates)).any(-1) if node.event else ~value.isnan()
+    return Known(value, known if node.inferred else torch.ones_like(known))
 
 
 def present(value: Tensor, elements: int) -> Tensor:
@@ -223,11 +466,6 @@ def present(value: Tensor, elements: int) -> Tensor:
 def total(parts: Iterable[Tensor]) -> Tensor:
     """A sum, of nothing 0."""
     return sum(parts, torch.zeros(()))
-
-
-def divergence(q: distributions.Distribution, p: distributions.Distribution) -> Tensor:
-    """KL(q || p) over all elements, in closed form."""
-    return distributions.kl_divergence(q, p).sum()
 
 
 # Families by element, of their parameters as the Plan names them.
@@ -460,4 +698,16 @@ def residual(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[T
     return [part.reshape(shape) for part, (_, shape) in zip(parts, network.heads, strict=True)]
 
 
-NETWORKS = {"conv": conv, "deconv": deconv, "residual": residual}
+def gru(network: NetworkPlan, state: State, inputs: list[Tensor]) -> list[Tensor]:
+    """A recurrent unit, gate by gate."""
+    weights = under(state, network.attribute)
+    seen = {name: value.flatten() for (name, _), value in zip(network.parents, inputs, strict=True)}
+    before = seen.pop(network.state)
+    above = total(weights[f"inputs.weight_{name}"] @ value for name, value in seen.items()) + weights["inputs.bias"]
+    own = weights["recurrent.weight"] @ before + weights["recurrent.bias"]
+    (r, z, n), (own_r, own_z, own_n) = above.reshape(3, -1), own.reshape(3, -1)
+    reset, update = 1 / (1 + (-r - own_r).exp()), 1 / (1 + (-z - own_z).exp())
+    return [(1 - update) * (n + reset * own_n).tanh() + update * before]
+
+
+NETWORKS = {"conv": conv, "deconv": deconv, "residual": residual, "gru": gru}

@@ -1,4 +1,7 @@
-"""A folder of specs with one mistake each, and beside each the whole of the message that it gets."""
+"""A folder of specs with one mistake each, and beside each the whole of the message that it gets.
+
+The folder `parts` there holds what they use as sub-models, some of it with a mistake of its own.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,17 @@ def test_says_something_in_plain_words(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_points_into_the_file(name: str) -> None:
-    lines = re.split(r"\r\n|\n", (FOLDER / f"{name}.yaml").read_text("utf-8", errors="replace").removeprefix("\ufeff"))
-    for span in (finding.span for finding in found(name)):
-        if span and "\ufffd" not in span.text:
-            assert span.text == lines[span.line - 1]
-            assert (span.line, span.column) <= (span.end_line, span.end_column)
+    for finding in found(name):
+        assert [span.file for span in (finding.span, *finding.route) if span][-1:] in ([], [f"{name}.yaml"])
+        for span in (finding.span, *finding.route):
+            if span and "\ufffd" not in span.text:
+                assert span.text == lines(span.file)[span.line - 1]
+                assert (span.line, span.column) <= (span.end_line, span.end_column)
+
+
+def lines(file: str) -> list[str]:
+    """The lines of a case, or of a file that it uses."""
+    return re.split(r"\r\n|\n", (FOLDER / file).read_text("utf-8", errors="replace").removeprefix("\ufeff"))
 
 
 def test_every_code_of_a_spec_has_a_case() -> None:

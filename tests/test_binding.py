@@ -209,7 +209,7 @@ def test_absent_columns_are_named_with_what_was_meant() -> None:
 
 def test_what_a_spec_wants_of_its_columns() -> None:
     assert wanted(graph(THREE)) == {"c": Want(named=True, event=())}
-    assert wanted(graph("distribution: normal, size: 2", columns="[a, b]")) == {"a": Want(event=(2,)), "b": Want(event=(2,))}
+    assert wanted(graph("distribution: normal, size: 2", columns="[a, b]")) == {"a": Want(event=()), "b": Want(event=())}
     by = wanted(graph("distribution: normal", ", split: {by: person}"))
     assert by == {"c": Want(event=()), "person": Want(named=True)}
     spec = graph("distribution: normal", ", split: {within: x}").spec
@@ -221,7 +221,7 @@ def test_columns_are_made_of_variables_again() -> None:
     found = graph("distribution: normal, shape: [2, 2]", columns="[a, b, c, d]")
     assert found.spec.data
     values = np.arange(24.0).reshape(2, 3, 2, 2)
-    made = unbound(found.variables["x"], found.spec.data, values, leading=2)
+    made = unbound(found, found.variables["x"], values, leading=2)
     np.testing.assert_array_equal(np.stack(list(made.values()), -1).reshape(values.shape), values)
     assert list(made) == ["a", "b", "c", "d"]
     assert named(np.array([[1, 0]]), ("a", "b")).tolist() == [["b", "a"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from graphvae.compiler.cost import Cost, cost
 from graphvae.compiler.pipeline import Compilation, compile_file, compile_text
-from graphvae.compiler.plan import Compute
+from graphvae.compiler.plan import Call, Compute, Gather, SidePlan
 from graphvae.runtime import Model
 from graphvae.runtime.load import load
 from graphvae.runtime.networks import ParentLinear
@@ -51,19 +51,25 @@ def compilation(request: pytest.FixtureRequest) -> Compilation:
 def test_parameters_are_those_of_the_model(compilation: Compilation) -> None:
     model, found = model_of(compilation), counted(compilation)
     sides = {"q": model.encoder, "p": model.decoder}
-    attributes = {
-        (side.name, step.variable): step.network.attribute
-        for side in (compilation.plan.q, compilation.plan.p)
-        for step in side.steps
-        if isinstance(step, Compute)
-    }
-    for row in found.networks:
-        network = getattr(sides[row.side], attributes[row.side, row.variable])
-        assert row.parameters == sum(weight.numel() for weight in network.parameters()), row
-    learned = [row.parameters for row in found.learned]
-    assert sum(learned) == sum(weight.numel() for side in sides.values() for weight in side.parameters(recurse=False))
-    assert len(found.networks) == sum(1 for side in sides.values() for _ in side.children())
+    modules = [row for side in (compilation.plan.q, compilation.plan.p) for row in modules_of(side, sides[side.name])]
+    rows = {(row.side, row.variable, row.kind.endswith(" pool")): row.parameters for row in found.networks}
+    assert rows == {key: sum(weight.numel() for weight in module.parameters()) for key, module in modules}
+    inside = {weight for _, module in modules for weight in module.parameters()}
+    assert sum(row.parameters for row in found.learned) == sum(w.numel() for w in model.parameters() if w not in inside)
     assert found.parameters == sum(weight.numel() for weight in model.parameters())
+    assert found.frozen == sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
+
+
+def modules_of(side: SidePlan, network: nn.Module) -> Iterator[tuple[tuple[str, str, bool], nn.Module]]:
+    """The networks and pools of a side, those of its sub-models among them, by their side and variable."""
+    inside = {id(each): step for step in side.every if isinstance(step, Call) for each in step.side.every}
+    for step in side.every:
+        if id(step) not in inside and isinstance(step, Compute):
+            yield (side.name, step.variable, False), getattr(network, step.network.attribute)
+        elif id(step) not in inside and isinstance(step, Gather):
+            yield (side.name, step.output.name.removesuffix(".slots"), True), getattr(network, step.pool.attribute)
+        elif id(step) not in inside and isinstance(step, Call):
+            yield from modules_of(step.side, getattr(network, step.attribute))
 
 
 def test_multiply_adds_are_those_of_a_row(compilation: Compilation) -> None:

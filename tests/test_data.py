@@ -11,8 +11,8 @@ import torch
 from graphvae.compiler.errors import DataError
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.lab.data import Dataset, load_data
+from graphvae.lab.mnist import MNIST_FILES
 from graphvae.lab.models import model_class, new_model
-from graphvae.lab.sources import MNIST_FILES
 
 SHARED = Path(os.environ.get("GRAPHVAE_DATA", Path(__file__).parents[2] / "shared" / "data" / "mnist"))
 needs_mnist = pytest.mark.skipif(not SHARED.is_dir(), reason="MNIST is downloaded only by people who train on it")

@@ -55,11 +55,13 @@ def test_dot_is_golden(spec: Path, golden: Callable[[str, str], None]) -> None:
 
 @every_spec
 def test_drawn_edges_are_the_edges_of_the_graph(spec: Path) -> None:
+    """What a person wrote as the parents; a count is no parent of what is in its plate."""
     graph = compile_file(spec).graph
     assert drawn_edges(to_dot(graph)) == {
-        (side.name, parent, child, {"p": "solid", "q": "dashed"}[side.name])
+        (side.name, str(parent), child, {"p": "solid", "q": "dashed"}[side.name])
         for side in (graph.p, graph.q)
-        for parent, child in side.graph.edges
+        for child, node in side.conditionals.items()
+        for parent in node.conditional.parents
     }
 
 
@@ -84,10 +86,12 @@ def test_panels_agree_on_the_order_of_their_variables(spec: Path, tmp_path: Path
 def test_svg_is_well_formed_and_names_every_variable(spec: Path, tmp_path: Path, engine: str) -> None:
     picture = tmp_path / "model.svg"
     render(spec, picture)
-    texts = [element.text for element in ElementTree.parse(picture).iter() if element.tag.endswith("}text")]
-    shown = [name for _, name in taking_part(compile_file(spec).graph)]
-    assert sorted(text for text in texts if text and text[0] != "(") == sorted(shown)
-    assert [text[:5] for text in texts if text and text[0] == "("] == ["(a) p", "(b) q"]
+    found, graph = texts(picture), compile_file(spec).graph
+    shown = {f"{side}.{name}": graph.plates[name].index if name in graph.plates else name for side, name in taking_part(graph)}
+    assert {title: lines[0] for title, lines in found["node"].items()} == {
+        key: name.split(".")[-1] for key, name in shown.items()
+    }
+    assert [found["cluster"][f"cluster_{side}"][0][:5] for side in "pq"] == ["(a) p", "(b) q"]
 
 
 def test_png_is_a_png_for_print(tmp_path: Path, engine: str) -> None:
@@ -176,7 +180,7 @@ def test_rendering_loads_no_torch(tmp_path: Path) -> None:
 
 
 def drawn_edges(dot: str) -> set[tuple[str, str, str, str]]:
-    """Every arrow that is seen, as (side, tail, head, style)."""
+    """Every arrow that is seen, as (side, tail, head, style); the tail of one to the next slot is the previous."""
     edges = re.findall(r'"([pq])\.(\S+)" -> "([pq])\.(\S+)" \[(.*)\]', dot)
     assert len(edges) == dot.count("->"), "every edge is understood"
     seen = set()
@@ -184,22 +188,32 @@ def drawn_edges(dot: str) -> set[tuple[str, str, str, str]]:
         assert side == other_side, "no edge runs between the panels"
         style = re.search(r"style=(\w+)", attributes)
         if style and style[1] != "invis":
-            ends = (lower, upper) if "dir=back" in attributes else (upper, lower)
-            seen.add((side, *ends, style[1]))
+            tail, head = (lower, upper) if "dir=back" in attributes else (upper, lower)
+            seen.add((side, f"{tail}.previous" if "−1" in attributes else tail, head, style[1]))
     return seen
 
 
 def drawn_nodes(dot: str) -> set[tuple[str, str]]:
-    """Every variable that is seen, as (side, name)."""
-    nodes = re.findall(r'^\t\t"([pq])\.(\S+)" \[label=(.*)\]$', dot, re.MULTILINE)
+    """Every node that is seen, as (side, name)."""
+    nodes = re.findall(r'^\t+"([pq])\.(\S+)" \[label=(.*)\]$', dot, re.MULTILINE)
     return {(side, name) for side, name, attributes in nodes if "style=invis" not in attributes}
 
 
 def taking_part(graph: ModelGraph) -> set[tuple[str, str]]:
-    """What a side defines, and what it conditions on."""
+    """What a side defines, what it conditions on, and what its parents are, a plate among them."""
     sides = (graph.p, graph.q)
-    defined = {(side.name, name) for side in sides for name in side.conditionals}
-    return defined | {(side.name, parent) for side in sides for parent, _ in side.graph.edges}
+    nodes = [(side.name, node) for side in sides for node in side.conditionals.values()]
+    parents = {(side, parent.variable) for side, node in nodes for parent in node.conditional.parents}
+    return parents | {(side, name) for side, node in nodes for name in (node.variable.name, *node.counts)}
+
+
+def texts(picture: Path) -> dict[str, dict[str, list[str]]]:
+    """The lines of text in an SVG, by what they stand in, which is a node, a cluster or an edge, and by its title."""
+    found: dict[str, dict[str, list[str]]] = {"node": {}, "cluster": {}, "edge": {}, "graph": {}}
+    for group in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}g"):
+        lines = [text.text or "" for text in group.findall(".//{*}text")]
+        found[group.get("class", "graph")][group.findtext("{*}title") or ""] = lines
+    return found
 
 
 def places(picture: Path) -> dict[tuple[str, str], tuple[float, float]]:

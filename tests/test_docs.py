@@ -19,7 +19,7 @@ import graphvae
 from graphvae.compiler import spec
 from graphvae.compiler.block import Block
 from graphvae.compiler.check import check
-from graphvae.compiler.pipeline import compile_file, compile_text
+from graphvae.compiler.pipeline import compile_file
 from graphvae.compiler.source import read_text
 from graphvae.compiler.spec import parse
 
@@ -27,7 +27,8 @@ DOCS = ROOT / "docs"
 PRINTED = ["emitted_code", "language"]
 PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-BLOCKS = [value for value in vars(spec).values() if inspect.isclass(value) and issubclass(value, Block) and value is not Block]
+CLASSES = [value for value in vars(spec).values() if inspect.isclass(value) and issubclass(value, Block)]
+BLOCKS = [value for value in CLASSES if not value.__subclasses__()]  # what others inherit is no block of a spec
 
 
 def fences(page: str, language: str) -> list[str]:
@@ -103,14 +104,15 @@ def test_the_reference_has_every_key_with_its_docstring(block: type[Block]) -> N
 
 
 def docstrings(block: type[Block]) -> dict[str, str]:
-    """The text below each field of a block, on one line."""
-    [body] = ast.parse(inspect.getsource(block)).body
-    assert isinstance(body, ast.ClassDef)
+    """The text below each field of a block, on one line; a block inherits some."""
     found: dict[str, str] = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-            assert isinstance(field.target, ast.Name)
-            found[field.target.id] = " ".join(ast.literal_eval(below.value).split())
+    for owner in (each for each in block.__mro__ if issubclass(each, Block) and each is not Block):
+        [body] = ast.parse(inspect.getsource(owner)).body
+        assert isinstance(body, ast.ClassDef)
+        for field, below in zip(body.body, body.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                assert isinstance(field.target, ast.Name)
+                found[field.target.id] = " ".join(ast.literal_eval(below.value).split())
     assert found.keys() == block.model_fields.keys(), "every key has a docstring"
     return found
 
@@ -122,10 +124,12 @@ def spaced(name: str) -> str:
 
 @pytest.mark.parametrize("text", fences("language.md", "yaml"), ids=lambda text: text.splitlines()[0])
 def test_an_example_of_the_language_compiles_without_a_warning(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "example.yaml"
-    file.write_text(text, encoding="utf-8")
+    """Beside the other examples, of which it may use one as a sub-model."""
+    for example in fences("language.md", "yaml"):
+        (tmp_path / f"{example.split(maxsplit=2)[1]}.yaml").write_text(example, encoding="utf-8")
+    file = tmp_path / f"{text.split(maxsplit=2)[1]}.yaml"
     assert [str(warning) for warning in check(file)] == []
-    assert "class Encoder" in compile_text(text, "example.yaml").code
+    assert "class Encoder" in compile_file(file).code
 
 
 SHORT = """

@@ -26,7 +26,7 @@ def test_agrees_with_the_oracle(path: Path, label_term: str) -> None:
     compilation = compile_file(path, [f"objective.label_term={label_term}"])
     generator = torch.Generator().manual_seed(0)
     model = random_model(load(compilation.code, compilation.spec.model), generator)
-    data = random_data(model.variables, ROWS, generator)
+    data = random_data(model.variables, ROWS, generator, model.plates)
     noise = model.noise(SAMPLES, ROWS, generator)
     knobs, alpha, beta = random_knobs(model, generator)
     with torch.no_grad():
@@ -49,8 +49,8 @@ def by_pattern(model: Model, data: Mapping[str, Tensor], noise: Mapping[str, Ten
     """The rows in blocks whose labels are known throughout or not at all, and the order in which they now stand."""
     evidence = model.evidence(data)
     rows = len(next(iter(data.values())))
-    masks = [found.known for found in evidence.values() if found.known is not None]
-    pattern = torch.stack([torch.zeros(rows, dtype=torch.bool), *masks], dim=1)
+    masks = [found.known.reshape(rows, -1) for found in evidence.values() if found.known is not None]
+    pattern = torch.cat([torch.zeros(rows, 1, dtype=torch.bool), *masks], dim=1)
     groups = [(pattern == kind).all(1).nonzero().squeeze(1) for kind in pattern.unique(dim=0)]
     blocks = [
         Block(

@@ -13,8 +13,8 @@ from models import NAMES, ROOT, SPECS
 
 from graphvae.compiler.check import read_graph
 from graphvae.compiler.explain import Explanation, explain
+from graphvae.compiler.graph import ConditionalNode, ModelGraph
 from graphvae.compiler.pipeline import compile_file, compile_text
-from graphvae.compiler.plan import Draw
 
 LABELS = """model: faces
 variables:
@@ -50,11 +50,12 @@ def test_it_tells_what_the_plan_does(path: Path) -> None:
     compilation = compile_file(path)
     text, plan = str(explain(compilation.graph)), compilation.plan
     draws, divergences = section(text, "draws of q"), section(text, "log q - log p")
-    drawn = {step.value.name: step for step in plan.q.steps if isinstance(step, Draw)}
+    drawn = {step.value.name: step for step in plan.draws}
     assert draws.keys() == divergences.keys() == drawn.keys()
     for name, step in drawn.items():
         assert f"{step.family.name} " in draws[name]
-        assert re.search(rf" {step.gradient}( \(implicitly\))?: \S", draws[name])
+        gradient = "mean" if step.collapse else step.gradient
+        assert re.search(rf" {gradient}( \(implicitly\))?: \S", draws[name])
         assert ("closed form" in divergences[name].split("sampled:")[0]) == (name in plan.closed_kl)
         assert ("summed" in divergences[name]) == (step.enumeration is not None)
     assert section(text, "log q of labels").keys() == set(plan.labels)
@@ -66,24 +67,39 @@ def test_a_side_is_the_product_of_its_factors(path: Path) -> None:
     found = explain(graph)
     for side, told in ((graph.p, found.p), (graph.q, found.q)):
         assert told.joint == side.factorisation
-        lines = {name: node.parents for name, node in side.conditionals.items()}
-        said = [
-            re.fullmatch(r"[pq]\((\w+)(?: \| (.*))?\)|(\w+) = network\((.*)\)", line)
-            for line in (*told.factors, *told.computed)
-        ]
-        assert {row[1] or row[3]: tuple((row[2] or row[4] or "").replace(",", "").split()) for row in said if row} == lines
-        assert len(told.factors) == sum(node.family is not None for node in side.conditionals.values())
+        random = {name: node for name, node in side.conditionals.items() if node.family}
+        factors = [row for product in told.factors for row in re.findall(rf"{side.name}\((.+?)(?: \| (.*?))?\)", product)]
+        assert [name.split("[")[0] for name, _ in factors] == list(random)
+        for (_, given), node in zip(factors, random.values(), strict=True):
+            counts = [graph.plates[plate].count for plate in node.gathered if graph.plates[plate].count]
+            assert named(given) == [*read_by(graph, node), *(name for name in counts if name not in node.parents)]
+        networks = [name for name, node in side.conditionals.items() if node.conditional.network and not node.family]
+        lines = [row for line in told.computed for row in re.findall(r"^(\w[\w.]*)\S* = .*(?:network|gru)\((.*)\)$", line)]
+        assert {name: named(given) for name, given in lines} == {n: read_by(graph, side.conditionals[n]) for n in networks}
+
+
+def named(parents: str) -> list[str]:
+    """The parents that a factor names, without their indices."""
+    return [re.sub(r"\[[^\]]*-1\]", ".previous", name).split("[")[0] for name in re.split(r", (?![^\[]*\])", parents) if name]
+
+
+def read_by(graph: ModelGraph, node: ConditionalNode) -> list[str]:
+    """The parents as they are written; of a plate, its index."""
+    symbols = {name: plate.symbol or name for name, plate in graph.plates.items()}
+    return [symbols.get(str(parent), str(parent)) for parent in node.conditional.parents]
 
 
 @pytest.mark.parametrize("path", SPECS, ids=NAMES)
 def test_text_and_data_are_of_one_form(path: Path) -> None:
     found = explained(path)
     record = json.loads(json.dumps(found.record("m.yaml")))
-    assert list(record) == ["model", "p", "q", "draws", "divergences", "labels", "objective", "cost", "budget", "warnings"]
+    structure = ["p", "q", "plates", "loops", "gathered", "submodels"]
+    objective = ["draws", "divergences", "labels", "objective"]
+    assert list(record) == ["model", *structure, *objective, "cost", "budget", "warnings"]
     assert record["cost"]["parameters"] == found.cost.parameters
     assert [row["variable"] for row in record["draws"]] == [row.variable for row in found.draws]
     text = str(found)
-    assert f"{found.p.joint} = {' '.join(found.p.factors)}\n" in text
+    assert f" {found.q.joint} = {' '.join(found.q.factors)} " in " ".join(text.split())
     for row in record["cost"]["networks"]:
         numbers = (f"{row[key]:,}" for key in ("passes", "parameters", "multiply_adds"))
         assert re.search(" +".join([rf"\n  {row['side']}", row["variable"], row["kind"], *numbers]) + "\n", text)

@@ -5,15 +5,18 @@ import pytest
 
 from graphvae.compiler.errors import DataError
 from graphvae.compiler.spec import LabelDraw
-from graphvae.lab.labels import draw_labels, take_away, there
+from graphvae.lab.labels import draw_labels, take_away
 
 DIGITS = np.random.default_rng(0).integers(0, 10, 500)
 ANGLES = np.random.default_rng(1).normal(size=500)
 VALUES = {"digit": DIGITS, "angle": ANGLES}
 
 
+EVERYWHERE = {"digit": np.ones(500, dtype=bool), "angle": np.ones(500, dtype=bool)}
+
+
 def masks(*draws: LabelDraw) -> dict[str, np.ndarray]:
-    return draw_labels(draws, VALUES, ["digit"])
+    return draw_labels(draws, VALUES, EVERYWHERE, ["digit"])
 
 
 def draw(variables: tuple[str, ...] = ("digit",), **options: object) -> LabelDraw:
@@ -66,7 +69,8 @@ MISSING = {"digit": np.where(np.arange(500) % 4 == 0, -1, DIGITS), "angle": np.w
 
 
 def holes(*draws: LabelDraw) -> dict[str, np.ndarray]:
-    return draw_labels(draws, MISSING, ["digit"], ["digit", "angle"])
+    there = {"digit": np.arange(500) % 4 != 0, "angle": np.arange(500) % 3 != 0}
+    return draw_labels(draws, MISSING, there, ["digit"], ["digit", "angle"])
 
 
 def test_a_draw_chooses_among_rows_that_have_the_value() -> None:
@@ -87,17 +91,13 @@ def test_what_no_draw_names_is_revealed_where_it_is_there() -> None:
     found = holes(draw(rows=10))
     assert (found["angle"] == (np.arange(500) % 3 != 0)).all()
     assert found["digit"].sum() == 10
-    assert "angle" not in draw_labels([draw(rows=10)], VALUES, ["digit"]), "a column without holes is revealed by draws alone"
-
-
-def test_a_row_is_there_if_all_of_its_value_is() -> None:
-    assert there(np.array([0, -1, 3])).tolist() == [True, False, True]
-    assert there(np.array([[1.0, 2], [np.nan, 2], [-1, 3]])).tolist() == [True, False, True]
+    assert "angle" not in masks(draw(rows=10)), "a column without holes is revealed by draws alone"
 
 
 def test_switches_and_vectors_of_one_number_are_balanced_too() -> None:
     values = {"switch": (np.arange(100) % 5 == 0).astype(np.float32)[:, None], "size": np.arange(100.0)}
-    chosen = draw_labels([draw(("size", "switch"), rows=20, balanced=True)], values, ["switch"])["switch"]
+    there = dict.fromkeys(values, np.ones(100, dtype=bool))
+    chosen = draw_labels([draw(("size", "switch"), rows=20, balanced=True)], values, there, ["switch"])["switch"]
     assert (values["switch"][chosen, 0] == 1).sum() == 10
     assert chosen.sum() == 20
 
@@ -105,7 +105,7 @@ def test_switches_and_vectors_of_one_number_are_balanced_too() -> None:
 def test_a_class_with_too_few_rows_is_called_by_its_name() -> None:
     names = [f"number {digit}" for digit in range(10)]
     with pytest.raises(DataError, match=r"200 labelled rows of 'number 0' are asked for"):
-        draw_labels([draw(rows_per={"digit": 200})], VALUES, ["digit"], names={"digit": names})
+        draw_labels([draw(rows_per={"digit": 200})], VALUES, EVERYWHERE, ["digit"], names={"digit": names})
     with pytest.raises(DataError, match=r"200 labelled rows of value 0 are asked for"):
         masks(draw(rows_per={"digit": 200}))
 

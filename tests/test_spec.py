@@ -191,6 +191,7 @@ def test_a_block_knows_where_its_values_stand() -> None:
         ("a.z", "a.z", False),
         ("a.z.previous", "a.z", True),
         ("previous", "previous", False),
+        ("a.b.c.previous", "a.b.c", True),
     ],
 )
 def test_references(text: str, variable: str, previous: bool) -> None:
@@ -199,7 +200,7 @@ def test_references(text: str, variable: str, previous: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "a.", ".a", "a b", "a.b.c", "a.b.c.previous", "1", "a-b", "_a", "①", 5, None, True, ["a"]]
+    "text", ["", ".", "a.", ".a", "a b", "a..b", "a.1.c", "1", "a-b", "_a", "①", 5, None, True, ["a"]]
 )
 def test_what_is_no_reference(text: object) -> None:
     with pytest.raises(PydanticCustomError):

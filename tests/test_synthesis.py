@@ -133,7 +133,7 @@ def test_a_spec_without_data_is_written_by_its_own_names(tmp_path: Path) -> None
     with np.load(tmp_path / "a.npz") as file:
         assert set(file.files) == set(columns)
         assert all(len(file[name]) == 7 for name in file.files)
-    deep = [name for name, values in columns.items() if values.ndim > 1]
+    deep = [name for name, values in columns.items() if values.ndim > 2]
     with pytest.raises(FlagError, match=f"a cell of a csv file has one value, and '{deep[0]}' has the shape"):
         synthesise("tests/specs/everything.yaml", tmp_path / "a.csv", 7)
     assert not (tmp_path / "a.csv").exists()

@@ -237,6 +237,14 @@ _GRAPH = {
         "Follow the hint: another kind, another shape, or the key left out.",
         example="deconv_of_a_vector",
     ),
+    "GV119": Code(
+        "a sub-model that cannot be had, or not in this way",
+        "A sub-model is a file of its own, which does not lead back to itself, under a name of its own. It keeps its "
+        "conditionals: the model around it infers what it observes, defines what it is given, and else changes roles and draws, "
+        "as far as there are conditionals that carry them.",
+        "Correct the path or the name, or write the conditional or the override that the message names.",
+        example="submodel_missing",
+    ),
 }
 
 _LINTS = {
@@ -323,6 +331,16 @@ _DATA = {
         "A draw is balanced over the classes of one variable, and cannot have more rows of a class than there are.",
         "Ask for fewer rows, or balance another variable.",
         example="balanced_continuous",
+    ),
+    "GV306": Code(
+        "labels in slots that disagree with their count",
+        "A slot is active while its number, from 0, is below the count, so that a label in it says something of the count: it "
+        "cannot lie beyond the count of its row, nor stand in a row whose count has no label.",
+        "Correct the label or the count; leave the slots beyond it empty, -1 or NaN; reveal both by one draw.",
+        seen="specs/scenes.yaml:24:19: error[GV306]: 'digit' has a label in slot 2 of row 17, and 'count' is 2\n"
+        "  24 |   columns: {digit: digit, count: count, canvas: image}\n"
+        "     |                    ^^^^^\n"
+        "  slots count from 0: where the count is 2, the slots 0 and 1 may have labels, and none where it has no label",
     ),
 }
 

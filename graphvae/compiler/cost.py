@@ -1,31 +1,50 @@
-"""What a model costs: the parameters it learns, and the multiply-adds of its networks for a row. The verb is `cost`.
+"""What a model costs: the parameters it holds, and the multiply-adds of its networks for a row. The verb is `cost`.
 
 A network is a list of linear maps. Its first layer has one for each parent, and a convolutional stem one after the other for
-each image: these are applied once for every cell and sample that the parent has, whatever the others have. Every other map is
-applied once for every cell and sample that the network has. The row is alone and none of its labels is known, so that
-this is the most that a row can cost: what its batch shares and its labels save is not taken off.
+each image: these are applied once for every cell, sample and slot that the parent has, whatever the others have. Every other
+map is applied once for every cell, sample and slot that the network has. A loop is walked through slot by slot, since what is
+enumerated in one has cells in all that come behind. The row is alone, none of its labels is known and every slot is computed,
+so that this is the most that a row can cost: what its batch shares and its labels save is not taken off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from graphvae.compiler.gradients import count
 from graphvae.compiler.graph import ModelGraph, SideName
-from graphvae.compiler.plan import ROW, SAMPLE, Compute, Draw, Given, NetworkPlan, Plan, Score, SidePlan, Step
+from graphvae.compiler.maps import LinearMap, maps, pool_maps
+from graphvae.compiler.plan import (
+    SAMPLE,
+    Active,
+    Assign,
+    Call,
+    Compute,
+    Draw,
+    Gather,
+    Given,
+    Index,
+    Loop,
+    Plan,
+    Score,
+    SidePlan,
+    Slice,
+    Step,
+    Value,
+    makes,
+)
+from graphvae.compiler.schedule import axis_sizes
 from graphvae.compiler.spec import KINDS
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class NetworkCost:
     """One network: its axes and how often they have it computed for a row, its parameters, and its multiply-adds for a row.
 
-    The last two are None for a class of a person's own.
+    The pool that gathers the slots of its parents is one of its own. The last two numbers are None for a class of a person's
+    own. A frozen one belongs to a sub-model that is not trained.
     """
 
     side: SideName
@@ -35,16 +54,18 @@ class NetworkCost:
     passes: int
     parameters: int | None
     multiply_adds: int | None
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
 class LearnedTensor:
-    """A parameter of a family that is one value for all rows."""
+    """A parameter of a family that is one value for all rows, or what stands before the first slot of a loop."""
 
     side: SideName
     variable: str
     parameter: str
     parameters: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,18 +80,31 @@ class Cost:
     @property
     def cells(self) -> int:
         """The joint number of enumerated values."""
-        return prod(size for axis, size in self.axes.items() if axis != SAMPLE)
+        return prod(size for axis, size in self.axes.items() if axis.startswith(ENUMERATION))
 
     @property
     def parameters(self) -> int | None:
-        """All that is learned; None where a class of a person's own is part of it."""
-        return _sum([*(row.parameters for row in self.networks), *(row.parameters for row in self.learned)])
+        """All that the model holds; None where a class of a person's own is part of it."""
+        return _sum(self._held())
+
+    @property
+    def frozen(self) -> int | None:
+        """Those of frozen sub-models, which training leaves as they are; None as above."""
+        return _sum(self._held(frozen=True))
+
+    def _held(self, frozen: bool | None = None) -> Iterator[int | None]:
+        rows: list[NetworkCost | LearnedTensor] = [*self.networks, *self.learned]
+        return (row.parameters for row in rows if frozen in (None, row.frozen))
 
     @property
     def multiply_adds(self) -> int | None:
         """Those of a row in a step of training, forward; None where a class of a person's own is part of it."""
         times = {"q": self.q_passes, "p": 1}
-        return _sum([None if row.multiply_adds is None else times[row.side] * row.multiply_adds for row in self.networks])
+        return _sum(None if row.multiply_adds is None else times[row.side] * row.multiply_adds for row in self.networks)
+
+
+ENUMERATION, PLATE = "enumeration ", "plate "
+"""How the names of these axes begin."""
 
 
 def cost(graph: ModelGraph, plan: Plan) -> Cost:
@@ -81,157 +115,232 @@ def cost(graph: ModelGraph, plan: Plan) -> Cost:
     >>> cost(compilation.graph, compilation.plan).parameters
     63834
     """
-    sizes = {_enumeration(name): count(graph.q.conditionals[name]) for name in plan.enumerated}
-    sizes[SAMPLE] = graph.spec.objective.samples or 1
-    axes: dict[str, frozenset[str]] = {}
-    networks = [row for side in (plan.q, plan.p) for row in _networks(side, axes, sizes)]
-    learned = [row for side in (plan.q, plan.p) for row in _learned(side)]
-    return Cost(sizes, tuple(networks), tuple(learned), 2 if plan.bound == "importance_dreg" else 1)
+    meter = _Meter(graph, plan)
+    for side in (plan.q, plan.p):
+        _Walk(meter, side).through(side.steps, {})
+    sizes = {ENUMERATION + name: count(graph.q.conditionals[name]) for name in plan.enumerated}
+    sizes |= {SAMPLE: meter.samples.size} | {PLATE + name: plate.size for name, plate in graph.plates.items()}
+    networks = tuple(tally.finished(sizes) for tally in meter.tallies.values())
+    return Cost(sizes, networks, tuple(meter.learned), 2 if plan.bound == "importance_dreg" else 1)
 
 
-def _sum(numbers: Sequence[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if len(known) == len(numbers) else None
-
-
-def _enumeration(name: str) -> str:
-    return f"enumeration {name}"
-
-
-def _networks(side: SidePlan, axes: dict[str, frozenset[str]], sizes: Mapping[str, int]) -> Iterator[NetworkCost]:
-    """The networks of a side; `axes` are those of each value by its Python name, to which this adds."""
-    for step in side.steps:
-        axes |= _made(step, axes)
-        if isinstance(step, Compute):
-            yield _network(side.name, step, axes, sizes)
-
-
-def _made(step: Step, axes: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """The axes, beside the row, of what a step makes. Those of the plan are an upper bound."""
-    match step:
-        case Given():
-            return {value.python: frozenset() for value in (step.value, step.mask) if value}
-        case Compute():
-            inherited = frozenset[str]().union(*(axes[value.python] for value in step.inputs))
-            return {value.python: inherited for value in step.outputs}
-        case Draw():
-            return {step.value.python: _drawn(step, axes)}
-        case Score():  # as q drew it, or observed
-            return {step.value.python: axes.get(step.value.python, frozenset())}
-
-
-def _drawn(step: Draw, axes: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The values of an enumerated draw are the same in every row and sample. Other draws have a sample axis beside the axes of
-    their parameters; under a score-function gradient, cells have draws of their own.
-    """
-    if step.enumeration is not None:
-        return frozenset({_enumeration(step.value.name)})
-    if step.gradient == "score_function":
-        return frozenset(step.value.axes) - {ROW}
-    return frozenset({SAMPLE}).union(*(axes[row.python] for row in step.parameters if row.kind == "head"))
-
-
-def _network(side: SideName, step: Compute, axes: Mapping[str, frozenset[str]], sizes: Mapping[str, int]) -> NetworkCost:
-    def passes(value: str) -> int:
-        return prod(sizes[axis] for axis in axes[value])
-
-    made, kind = step.outputs[0].python, step.network.block.kind
-    maps = list(_maps(step.network)) if kind in KINDS else None
-    return NetworkCost(
-        side=side,
-        variable=step.variable,
-        kind=kind,
-        axes=tuple(axis for axis in sizes if axis in axes[made]),
-        passes=passes(made),
-        parameters=None if maps is None else sum(row.parameters for row in maps),
-        multiply_adds=None if maps is None else sum(row.multiply_adds * passes(row.parent or made) for row in maps),
-    )
-
-
-def _learned(side: SidePlan) -> Iterator[LearnedTensor]:
-    for step in side.steps:
-        if isinstance(step, Draw | Score):
-            learned = (row for row in step.parameters if row.kind == "learned")
-            yield from (LearnedTensor(side.name, step.value.name, row.name, prod(row.shape)) for row in learned)
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    listed = list(numbers)
+    known = [number for number in listed if number is not None]
+    return sum(known) if len(known) == len(listed) else None
 
 
 @dataclass(frozen=True)
-class _Map:
-    """A linear map with its bias, or the scale and shift of a normalisation; `parent` where it reads that one alone."""
+class _Axis:
+    """An axis by its name in `Cost.axes`; what is enumerated in a loop has one for each slot."""
 
-    parameters: int
+    name: str
+    size: int
+    slot: int = 0
+
+
+Axes = frozenset[_Axis]
+Scope = dict[str, Axes]
+"""The axes, beside the row, of each value by its Python name. Those of the plan are an upper bound."""
+
+
+NO_AXES: Axes = frozenset()
+
+
+def _joined(several: Iterable[Axes]) -> Axes:
+    return NO_AXES.union(*several)
+
+
+def _passes(axes: Axes) -> int:
+    return prod(axis.size for axis in axes)
+
+
+@dataclass
+class _Tally:
+    """What one network has been found to cost so far; `maps` is None for a class of a person's own."""
+
+    side: SideName
+    variable: str
+    kind: str
+    maps: list[LinearMap] | None
+    frozen: bool
+    axes: set[str] = field(default_factory=set)
+    passes: int = 0
     multiply_adds: int = 0
-    parent: str = ""
+
+    def add(self, inputs: Mapping[str, Axes], made: Axes) -> None:
+        """One more call, whose inputs by their keys and whose output have these axes."""
+        self.axes |= {axis.name for axis in made}
+        self.passes += _passes(made)
+        self.multiply_adds += sum(row.multiply_adds * _passes(inputs.get(row.parent, made)) for row in self.maps or ())
+
+    def finished(self, order: Iterable[str]) -> NetworkCost:
+        """The count, with its axes in this order."""
+        own = self.maps is None
+        return NetworkCost(
+            side=self.side,
+            variable=self.variable,
+            kind=self.kind,
+            axes=tuple(axis for axis in order if axis in self.axes),
+            passes=self.passes,
+            parameters=None if own else sum(row.parameters for row in self.maps or ()),
+            multiply_adds=None if own else self.multiply_adds,
+            frozen=self.frozen,
+        )
 
 
-def _maps(network: NetworkPlan) -> Iterator[_Map]:
-    """The maps of a network, as `runtime/networks.py` builds it; a test proves it from the modules there."""
-    block, heads = network.block, [shape for _, shape in network.heads]
-    hidden, channels, outputs = block.hidden or (), block.channels or (), sum(map(prod, heads))
-    normalised = block.normalisation != "none"
-    if block.kind == "conv":
-        parents = dict(network.parents)
-        for name, shape in network.parents:
-            if len(shape) == 3:
-                yield from _stem(name, shape, channels, normalised)
-                parents[name] = (channels[-1], *_halved(shape[1:], len(channels)))
-        yield from _mlp(parents, hidden, outputs, normalised)
-    elif block.kind == "deconv":
-        small = (channels[0], *_halved(heads[0][1:], len(channels)))
-        yield from _mlp(dict(network.parents), hidden, prod(small), normalised)
-        yield from _growing(channels, sum(shape[0] for shape in heads), heads[0][1:], normalised)
-    elif block.kind == "residual":
-        yield from _mlp(dict(network.parents), hidden[:1], outputs, normalised)
-        for width in hidden[1:]:
-            yield _linear(width, width)
-            yield from _normalisation(width, normalised)
-    else:
-        yield from _mlp(dict(network.parents), hidden, outputs, normalised)
+@dataclass
+class _Meter:
+    """The counts of a model, and the axes of what q draws, which p scores."""
+
+    graph: ModelGraph
+    plan: Plan
+    drawn: Scope = field(default_factory=dict)
+    tallies: dict[tuple[SideName, str, str], _Tally] = field(default_factory=dict)
+    learned: dict[LearnedTensor, None] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> _Axis:
+        """The axis of the samples."""
+        return _Axis(SAMPLE, self.graph.spec.objective.samples or 1)
+
+    def plates(self, names: Iterable[str]) -> Axes:
+        """The axes of those names that are plates."""
+        return frozenset(_Axis(PLATE + name, self.graph.plates[name].size) for name in names if name in self.graph.plates)
+
+    def cells(self, name: str) -> list[_Axis]:
+        """The axes of an enumerated variable: one, or in a loop one for each slot."""
+        return [_Axis(ENUMERATION + name, size, slot) for slot, size in enumerate(axis_sizes(self.graph, name))]
 
 
-def _mlp(parents: Mapping[str, Shape], hidden: Sequence[int], outputs: int, normalised: bool) -> Iterator[_Map]:
-    """The first layer is a map for each parent and one bias."""
-    widths = [*hidden, outputs] if outputs else list(hidden)
-    for name, shape in parents.items():
-        weights = prod(shape) * widths[0]
-        yield _Map(weights, weights, name)
-    yield _Map(widths[0])
-    for before, after in pairwise(widths):
-        yield _linear(before, after)
-    for width in hidden:
-        yield from _normalisation(width, normalised)
+@dataclass(frozen=True)
+class _Walk:
+    """A walk through a side, or that of a sub-model, as its code runs.
 
+    `looped` are the plates whose slots are taken one after the other, each with the slot it is at, the outermost first; `given`
+    are the axes of what a sub-model is given, by the names of the variables.
+    """
 
-def _stem(parent: str, shape: Shape, channels: Sequence[int], normalised: bool) -> Iterator[_Map]:
-    """Convolutions of one parent, each of which halves height and width."""
-    for times, (before, after) in enumerate(pairwise((shape[0], *channels)), start=1):
-        yield _convolution(before, after, _halved(shape[1:], times), parent)
-        yield from _normalisation(after, normalised)
+    meter: _Meter
+    side: SidePlan
+    looped: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, Axes] = field(default_factory=dict)
 
+    def through(self, steps: Iterable[Step], scope: Scope) -> None:
+        """Steps in their order; what they make joins the scope."""
+        for step in steps:
+            match step:
+                case Loop():
+                    self.loop(step, scope)
+                case Call():
+                    self.call(step, scope)
+                case Compute() | Gather():
+                    self.network(step, scope)
+                case _:
+                    self.value(step, scope)
 
-def _growing(channels: Sequence[int], planes: int, size: Shape, normalised: bool) -> Iterator[_Map]:
-    """Convolutions behind a resize each, and a last one to the heads."""
-    yield from _normalisation(channels[0], normalised)
-    for times, (before, after) in enumerate(pairwise((channels[0], *channels)), start=1):
-        yield _convolution(before, after, _halved(size, len(channels) - times))
-        yield from _normalisation(after, normalised)
-    yield _convolution(channels[-1], planes, size)
+    def network(self, step: Compute | Gather, scope: Scope) -> None:
+        """A pass through a network, or through a pool, whose layers come before the slots are gathered."""
+        read = {each.key: scope[each.value.python] for each in step.inputs}
+        every = _joined(read.values())
+        if isinstance(step, Gather):
+            name = step.output.name
+            self.tally(name.removesuffix(".slots"), f"{step.pool.over} pool", list(pool_maps(step.pool))).add(read, every)
+            inputs = [*step.inputs, step.active] if step.active else step.inputs
+            scope[step.output.python] = self.reduced([each.value for each in inputs], step.output, scope)
+        else:
+            kind = step.network.block.kind
+            self.tally(step.variable, kind, list(maps(step.network)) if kind in KINDS else None).add(read, every)
+            scope |= {value.python: every for value in step.outputs}
 
+    def tally(self, variable: str, kind: str, found: list[LinearMap] | None) -> _Tally:
+        """The count of a network, to which every call of it adds."""
+        side = self.side.name
+        return self.meter.tallies.setdefault((side, variable, kind), _Tally(side, variable, kind, found, self.frozen))
 
-def _linear(before: int, after: int) -> _Map:
-    return _Map((before + 1) * after, before * after)
+    def value(self, step: Given | Index | Active | Assign | Slice | Draw | Score, scope: Scope) -> None:
+        """What a step without a network makes."""
+        made = step.value.python
+        match step:
+            case Given():
+                axes = self.given.get(step.value.name, self.everywhere(step.value.name))
+                scope |= {value.python: axes for value in (step.value, step.mask) if value}
+            case Index():
+                scope[made] = self.meter.plates(step.value.axes)
+            case Active():
+                scope[made] = scope[step.count.python] | self.meter.plates(step.value.axes)
+            case Assign():
+                scope[made] = self.reduced(step.inputs, step.value, scope)
+            case Slice():
+                scope[made] = self.reduced([step.source], step.value, scope)
+            case Draw() | Score():
+                scope[made] = self.random(step, scope)
+                for row in step.parameters:
+                    self.learn(step.value.name, row.name, row.shape, row.kind == "learned")
 
+    def everywhere(self, name: str) -> Axes:
+        """The axes of a known variable: those of its plates that are not taken slot by slot."""
+        return self.meter.plates(plate for plate in self.meter.graph.variables[name].plates if plate not in self.looped)
 
-def _convolution(before: int, after: int, size: Shape, parent: str = "") -> _Map:
-    """Of 3 by 3, to an image of this height and width."""
-    return _Map((9 * before + 1) * after, 9 * before * after * prod(size), parent)
+    def reduced(self, inputs: Iterable[Value], made: Value, scope: Scope) -> Axes:
+        """What is left of the axes of inputs where plates that they have and the result has not are gathered."""
+        values = list(inputs)
+        gone = {axis for value in values for axis in value.axes if axis not in made.axes}
+        return _joined(scope[value.python] for value in values) - self.meter.plates(gone)
 
+    def random(self, step: Draw | Score, scope: Scope) -> Axes:
+        """What is drawn, or scored: as q drew it, known, or the mean of its own conditional."""
+        name, heads = step.value.name, (row.python for row in step.parameters if row.kind in ("head", "expression"))
+        inherited, known = _joined(map(scope.__getitem__, heads)), self.everywhere(name)
+        if step.collapse:
+            return inherited
+        if isinstance(step, Score):
+            return self.meter.drawn.get(name, known) - self.meter.plates(self.looped)
+        axes = known | self.draw(step, inherited)
+        own = [plate for plate in self.looped if plate in self.meter.graph.variables[name].plates]
+        self.meter.drawn[name] = self.meter.drawn.get(name, NO_AXES) | axes | self.meter.plates(own)
+        return axes
 
-def _normalisation(width: int, normalised: bool) -> Iterator[_Map]:
-    if normalised:
-        yield _Map(2 * width)
+    def draw(self, step: Draw, inherited: Axes) -> Axes:
+        """The values of an enumerated draw are the same in every row and sample. Other draws have a sample axis beside the axes
+        of their parameters; under a score-function gradient, cells have draws of their own.
+        """
+        if step.enumeration is not None:
+            return frozenset({self.meter.cells(step.value.name)[next(iter(self.looped.values()), 0)]})
+        if step.gradient != "score_function":
+            return inherited | {self.meter.samples}
+        enumerated = (name for name in self.meter.plan.enumerated if ENUMERATION + name in step.value.axes)
+        return inherited.union({self.meter.samples}, *map(self.meter.cells, enumerated))
 
+    def loop(self, step: Loop, scope: Scope) -> None:
+        """Slot by slot; what is stacked has the axes of all slots."""
+        plate = f"{self.side.path}.{step.plate}" if self.side.path else step.plate
+        carried = {each.before.python: self.meter.plates(each.before.axes) for each in step.carried}
+        stacked = {value.python: self.meter.plates([plate]) for value in step.stacked}
+        for slot in range(step.size):
+            local = scope | carried
+            replace(self, looped={**self.looped, plate: slot}).through(step.body, local)
+            carried = {each.before.python: local[each.after.python] for each in step.carried}
+            stacked = {python: axes | local[python] for python, axes in stacked.items()}
+        scope |= stacked
+        for each in step.carried:
+            self.learn(each.after.name, "initial", each.shape, each.learned)
 
-def _halved(size: Shape, times: int) -> Shape:
-    """Height and width after so many halvings, each rounded up."""
-    return tuple(-(-side // 2**times) for side in size)
+    def call(self, step: Call, scope: Scope) -> None:
+        """The side of a sub-model, in a scope of its own."""
+        given = {value.name: scope[value.python] for _, value in step.inputs}
+        inside: Scope = {}
+        _Walk(self.meter, step.side, self.looped, given).through(step.side.steps, inside)
+        names = {value.name: value.python for each in step.side.steps for value in makes(each)}
+        scope |= {value.python: inside[names[value.name]] for _, value in step.outputs}
+
+    def learn(self, variable: str, parameter: str, shape: tuple[int, ...], learned: bool) -> None:
+        """A tensor that is learned joins the count, once."""
+        if learned:
+            row = LearnedTensor(self.side.name, variable, parameter, prod(shape), self.frozen)
+            self.meter.learned[row] = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether this belongs to a frozen sub-model."""
+        return any(f"{self.side.path}.".startswith(f"{path}.") for path in self.meter.plan.frozen)

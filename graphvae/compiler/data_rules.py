@@ -11,6 +11,7 @@ from graphvae.compiler.graph import ModelGraph, VariableNode
 from graphvae.compiler.spec import Data, LabelDraw, Rescale, Split
 
 _KNOWN = ("observed", "given", "supervised")
+_PLACED = "multi_mnist"  # the source that knows where in a picture a slot is
 _MADE = {  # what a transform makes, and the supports that may have it
     "binarise": ("0 and 1", ("binary",)),
     "binarise_each_time": ("0 and 1", ("binary",)),
@@ -33,11 +34,13 @@ def check_data(graph: ModelGraph) -> None:
             hint = f"write which column holds it, as in columns: {{{name}: COLUMN}}"
             raise SpecError.of("GV107", message, data.key("columns"), hint)
     for name in data.columns:
-        _check_columns(graph.variables[name], data)
+        _check_columns(graph, graph.variables[name], data)
+        _check_slots(graph, graph.variables[name], data)
     for name in data.categories:
         _check_categories(graph, data, name)
     for name in data.transforms:
         _check_transforms(graph, data, name)
+    _check_order(data)
     _check_split(data.split)
     for draw in data.labels:
         _check_label_draw(graph, draw)
@@ -53,15 +56,17 @@ def check_role(graph: ModelGraph, name: str, roles: tuple[str, ...], span: Span 
         raise SpecError.of("GV111", f"'{name}' is {graph.variables[name].role}: {reason}", span, hint)
 
 
-def data_shape(node: VariableNode) -> tuple[int, ...]:
-    """The shape of a variable's value as data holds it, where a category is a single number."""
-    return node.event[:-1] if node.family and node.family.simplex else node.event
+def data_shape(graph: ModelGraph, node: VariableNode) -> tuple[int, ...]:
+    """The shape [plate..., event...] of a variable's value as data holds it, where a category is a single number."""
+    return graph.slots(node.plates) + (node.event[:-1] if node.family and node.family.simplex else node.event)
 
 
 def has_classes(graph: ModelGraph, name: str) -> bool:
     """Whether a variable is a single discrete draw, whose values are the classes of rows."""
     node = graph.variables[name]
-    return node.family is not None and node.family.finite and node.family.cells(node.event, node.number)[1] == 1
+    if node.plates or node.family is None or not node.family.finite:
+        return False
+    return node.family.cells(node.event, node.number)[1] == 1
 
 
 def step_name(step: str | Rescale) -> str:
@@ -69,9 +74,9 @@ def step_name(step: str | Rescale) -> str:
     return step if isinstance(step, str) else "scale" if step.scale else "binarise"
 
 
-def _check_columns(node: VariableNode, data: Data) -> None:
+def _check_columns(graph: ModelGraph, node: VariableNode, data: Data) -> None:
     """Several columns hold a number each; and a picture has the shape of one."""
-    name, columns, shape = node.name, data.columns[node.name], data_shape(node)
+    name, columns, shape = node.name, data.columns[node.name], data_shape(graph, node)
     if isinstance(columns, tuple):
         _check_no_twice(columns, data, "columns", name)
         if prod(shape) != len(columns):
@@ -81,6 +86,34 @@ def _check_columns(node: VariableNode, data: Data) -> None:
         message = f"'{name}' has the shape {list(shape)}, which is not that of a picture"
         hint = "write shape: [1, HEIGHT, WIDTH], or [3, HEIGHT, WIDTH] for colours"
         raise SpecError.of("GV053", message, node.span, hint)
+
+
+def _check_slots(graph: ModelGraph, node: VariableNode, data: Data) -> None:
+    """A label in a slot says which slot is meant, and stands beside a label of the count of its plate.
+
+    Where something that is known in every row stands in the same plates, the slot is that of its value.
+    """
+    if node.role != "supervised" or not node.plates:
+        return
+    place = data.key("columns", node.name)
+    beside = [name for name in graph.named("observed", "given") if {*node.plates} <= {*graph.variables[name].plates}]
+    if data.slots is None and not beside:
+        message = f"the labels of '{node.name}' stand in slots, and nothing says which slot is which"
+        hint = f"write data.slots: {{order: {'left_to_right' if data.source == _PLACED else 'as_stored'}}}"
+        raise SpecError.of("GV117", message, place, hint)
+    for plate in node.plates:
+        count = graph.plates[plate].count
+        if count and graph.variables[count].role == "latent":
+            message = f"'{node.name}' has labels in the slots of '{plate}', and their count '{count}' has none"
+            hint = f"make '{count}' supervised or observed: a label in a slot says something of the count"
+            raise SpecError.of("GV117", message, place, hint)
+
+
+def _check_order(data: Data) -> None:
+    if data.slots and data.slots.order == "left_to_right" and data.source != _PLACED:
+        message = f"{data.source} does not say what is to the left of what"
+        hint = "write as_stored, and let the columns have the slots in an order of your own"
+        raise SpecError.of("GV117", message, data.slots.span("order"), hint)
 
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
@@ -103,6 +136,9 @@ def _check_categories(graph: ModelGraph, data: Data, name: str) -> None:
         owners = " or ".join(row.name for row in FAMILIES.values() if row.simplex)
         message = f"names are for categories, and '{name}' is {family.name if family else 'deterministic'}"
         raise SpecError.of("GV057", message, place, f"leave them out, or make it {owners}")
+    if graph.variables[name].values:
+        message = f"the categories of '{name}' are called by its values"
+        raise SpecError.of("GV056", message, place, "leave the names out")
     _check_no_twice(names, data, "categories", name)
     categories = graph.variables[name].event[-1]
     if len(names) != categories:

@@ -14,7 +14,27 @@ from itertools import pairwise
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR
 from graphvae.compiler.graph import VariableNode
-from graphvae.compiler.plan import Compute, Draw, Given, NetworkPlan, Parameter, Plan, Score, SidePlan, Step
+from graphvae.compiler.plan import (
+    Active,
+    Assign,
+    Call,
+    Carried,
+    Compute,
+    Draw,
+    Gather,
+    Given,
+    Index,
+    Input,
+    Loop,
+    NetworkPlan,
+    Parameter,
+    Plan,
+    PoolPlan,
+    Score,
+    SidePlan,
+    Slice,
+    Step,
+)
 from graphvae.compiler.plugins import Plugin
 from graphvae.compiler.spec import KINDS, Network
 
@@ -34,8 +54,8 @@ def emit(plan: Plan, plugin: Plugin | None = None) -> str:
     style = draw.sample("style", Normal(0.0, 1.0))  # digits.yaml:6
     draw.sample("image", Bernoulli(logits, event=3))  # digits.yaml:10
     """
-    encoder, decoder = _network_class("Encoder", plan.q), _network_class("Decoder", plan.p)
-    body = "\n\n\n".join(["\n".join(lines) for lines in (encoder, decoder, _model_class(plan))])
+    classes = [*_side_classes("Encoder", plan.q), *_side_classes("Decoder", plan.p), _model_class(plan)]
+    body = "\n\n\n".join("\n".join(lines) for lines in classes)
     return "\n".join([*_header(plan), *_imports(plan), *_plugin_imports(plan, plugin), "", "", body, ""])
 
 
@@ -53,12 +73,18 @@ def _quotable(text: str) -> str:
 
 
 def _imports(plan: Plan) -> Iterator[str]:
-    steps = [*plan.q.steps, *plan.p.steps]
+    steps = [*plan.q.every, *plan.p.every]
     parameters = [row for step in steps if isinstance(step, Draw | Score) for row in step.parameters]
-    if any(row.kind in ("learned", "constant") for row in parameters):
+    needed = {name for step in steps if isinstance(step, Assign) for name in step.names}
+    carries = any(isinstance(step, Index) or (isinstance(step, Loop) and step.carried) for step in steps)
+    if "torch" in needed or carries or any(row.kind in ("learned", "constant") for row in parameters):
         yield "import torch"
-    yield from ("from torch import nn", "")
-    names = {"Draws", "Model", "Variable"}
+    yield "from torch import nn"
+    yield from (f"from torch.nn import {name.rsplit('.', 1)[-1]}" for name in sorted(needed) if name.startswith("torch.nn."))
+    yield ""
+    names = {"Draws", "Model", "Variable"} | {name for name in needed if "torch" not in name}
+    names |= {"Pool"} if any(isinstance(step, Gather) for step in steps) else set()
+    names |= {"Count"} if plan.counts else set()
     names |= {variable.family.distribution for variable in plan.variables if variable.family}
     names |= {step.family.distribution for step in plan.draws}
     names |= {network.module for network in _networks(plan) if network.kind in KINDS}
@@ -74,7 +100,7 @@ def _plugin_imports(plan: Plan, plugin: Plugin | None) -> Iterator[str]:
 
 
 def _networks(plan: Plan) -> list[Network]:
-    return [step.network.block for step in (*plan.q.steps, *plan.p.steps) if isinstance(step, Compute)]
+    return [step.network.block for step in (*plan.q.every, *plan.p.every) if isinstance(step, Compute)]
 
 
 def _import(module: str, names: Iterable[str]) -> list[str]:
@@ -84,9 +110,18 @@ def _import(module: str, names: Iterable[str]) -> list[str]:
     return [flat] if len(flat) <= WIDTH else _Call(f"from {module} import (", ordered).exploded(0)
 
 
+def _side_classes(name: str, side: SidePlan) -> Iterator[Iterator[str]]:
+    """The class of a side, behind those of the sub-models in it."""
+    for step in side.every:
+        if isinstance(step, Call) and step.side in _called(side):
+            yield from _side_classes(step.class_name, step.side)
+    yield _network_class(name, side)
+
+
 def _network_class(name: str, side: SidePlan) -> Iterator[str]:
     yield f"class {name}(nn.Module):"
-    yield from _docstring(side.factorisation)
+    origin = [f"of the sub-model {side.path}"] if side.path else []
+    yield from _docstring(side.factorisation + "," * bool(origin), *origin)
     yield ""
     yield "    def __init__(self):"
     yield "        super().__init__()"
@@ -95,8 +130,20 @@ def _network_class(name: str, side: SidePlan) -> Iterator[str]:
     yield ""
     yield "    def forward(self, evidence, noise, knobs):"
     yield "        draw = Draws(evidence, noise, knobs)"
-    yield from _indented(_statements(side.steps))
+    yield from _indented(_Body(side, "draw", 8).statements(side.steps))
     yield "        return draw.made"
+
+
+def _called(side: SidePlan) -> list[SidePlan]:
+    """The sub-models that a side calls itself, be it in a loop."""
+    found, waiting = [], list(side.steps)
+    while waiting:
+        step = waiting.pop(0)
+        if isinstance(step, Call):
+            found.append(step.side)
+        if isinstance(step, Loop):
+            waiting = [*step.body, *waiting]
+    return found
 
 
 def _indented(lines: Iterable[str], by: int = 8) -> Iterator[str]:
@@ -108,8 +155,35 @@ def _attributes(step: Step) -> Iterator[str]:
     match step:
         case Compute():
             yield from _constructor(step.network).lines(8)
+        case Gather():
+            yield from _pool(step.pool).lines(8)
         case Draw() | Score():
             yield from (_tensor(row) for row in step.parameters if row.kind in ("learned", "constant"))
+        case Index():
+            name = step.value.python.removeprefix("self.")
+            yield f'self.register_buffer("{name}", torch.eye({step.size}), persistent=False)'
+        case Call():
+            yield f"self.{step.attribute} = {step.class_name}()"
+        case Loop():
+            for each in step.carried:
+                yield _initial(each)
+            for inner in step.body:
+                yield from _attributes(inner)
+
+
+def _initial(carried: Carried) -> str:
+    """What stands before the first slot."""
+    zeros = f"torch.zeros({', '.join(map(str, carried.shape)) if carried.shape else '()'})"
+    if carried.learned:
+        return f"self.{carried.initial} = nn.Parameter({zeros})"
+    return f'self.register_buffer("{carried.initial}", {zeros}, persistent=False)'
+
+
+def _pool(pool: PoolPlan) -> _Call:
+    arguments: list[str | _Call] = [_shapes("{", pool.parents), f"hidden={list(pool.hidden)}", f'over="{pool.over}"']
+    arguments += [f"plates={pool.plates}"] * (pool.plates != 1)
+    arguments += [f'activation="{pool.activation}"'] * (pool.activation != Network().activation)
+    return _Call(f"self.{pool.attribute} = Pool(", arguments)
 
 
 def _constructor(network: NetworkPlan) -> _Call:
@@ -117,7 +191,8 @@ def _constructor(network: NetworkPlan) -> _Call:
     own = {key: getattr(block, key) for key in block.keys if key != "options"}
     widths = [f"{key}={list(value)}" for key, value in own.items() if isinstance(value, tuple)]
     options = {k: v for k, v in own.items() if not isinstance(v, tuple) and v != getattr(default, k)} | block.options
-    arguments: list[str | _Call] = [_shapes("{", network.parents), *widths, _shapes("heads={", network.heads)]
+    arguments: list[str | _Call] = [_shapes("{", network.parents), *widths]
+    arguments += [f'state="{network.state}"'] if network.state else [_shapes("heads={", network.heads)]
     arguments += [f"{key}={_literal(value)}" for key, value in options.items()]
     return _Call(f"self.{network.attribute} = {block.module}(", arguments)
 
@@ -134,52 +209,129 @@ def _tensor(row: Parameter) -> str:
     return f'self.register_buffer("{row.python.removeprefix("self.")}", {value}, persistent=False)'
 
 
-def _statements(steps: Sequence[Step]) -> Iterator[str]:
-    """The lines of `forward`, each pass through a network in a paragraph with the draw that it is for."""
-    for previous, step in pairwise([None, *steps]):
-        if previous and step and _starts_paragraph(previous, step):
+@dataclass(frozen=True)
+class _Body:
+    """Writes the lines of a scope: a `forward`, or a loop in it. `draw` names what records in here, at that indentation."""
+
+    side: SidePlan
+    draw: str
+    indent: int
+
+    def statements(self, steps: Sequence[Step]) -> Iterator[str]:
+        """The lines, each pass through a network in a paragraph with the draw that it is for."""
+        written = [step for step in steps if not isinstance(step, Index)]
+        for previous, step in pairwise([None, *written]):
+            if previous and step and _starts_paragraph(previous, step):
+                yield ""
+            if step:
+                yield from self.statement(step)
+        if written and _ends_paragraph(written[-1]):
             yield ""
-        if step:
-            yield from _statement(step)
-    if steps and _ends_paragraph(steps[-1]):
-        yield ""
+
+    def statement(self, step: Step) -> list[str]:
+        draw = self.draw
+        match step:
+            case Given() if step.mask:
+                return [f'{step.value.python}, {step.mask.python} = {draw}.masked("{self.side.local(step.value.name)}")']
+            case Given():
+                return [f'{step.value.python} = {draw}.given("{self.side.local(step.value.name)}")']
+            case Active():
+                values = f"values={list(step.values)}" if step.values is not None else "values=None"
+                arguments = [f'"{step.plate}"', step.count.python, values, f"size={step.size}"]
+                target = f"{step.value.python} = " if step.used else ""
+                return _Call(f"{target}{draw}.active(", arguments).lines(self.indent)
+            case Compute():
+                outputs = ", ".join(value.python for value in step.outputs)
+                comment = _comment(step.span) if step.deterministic else ""
+                return _Call(f"{outputs} = self.{step.network.attribute}(", _inputs(step.inputs)).lines(self.indent, comment)
+            case Gather():
+                active = [f"active={_read(step.active)}"] if step.active else []
+                opening = f"{step.output.python} = self.{step.pool.attribute}("
+                return _Call(opening, [*_inputs(step.inputs), *active]).lines(self.indent)
+            case Assign():
+                return [f"{step.value.python} = {step.code}{_comment(step.span) if step.deterministic else ''}"]
+            case Slice():
+                return [f"{step.value.python} = {draw}.at({step.source.python}, {len(step.value.event)})"]
+            case Draw() | Score() if step.collapse:
+                return self.drawn(step, "mean", [])
+            case Draw() if step.enumeration is not None:
+                return self.drawn(step, "enumerate", [f"axis={step.enumeration}"])
+            case Draw() if step.gradient != "reparameterised":
+                return self.drawn(step, step.gradient, [f"axes={len(step.cells)}"] if step.cells else [])
+            case Draw() | Score():
+                return self.drawn(step, "sample", [])
+            case Loop():
+                return list(self.loop(step))
+            case Call():
+                return self.call(step)
+            case Index():
+                return []
+
+    def drawn(self, step: Draw | Score, verb: str, options: Sequence[str]) -> list[str]:
+        target = f"{step.value.python} = " if step.used else ""
+        plates = [_plates(step.plates)] if step.plates else []
+        arguments: list[str | _Call] = [f'"{self.side.local(step.value.name)}"', _distribution(step), *options, *plates]
+        return _Call(f"{target}{self.draw}.{verb}(", arguments).lines(self.indent, _comment(step.span))
+
+    def loop(self, step: Loop) -> Iterator[str]:
+        """What is carried, the slots, and what is read behind them."""
+        for each in step.carried:
+            yield f"{each.before.python} = self.{each.initial}"
+        yield f'for {step.python} in {self.draw}.slots("{step.plate}", size={step.size}):'
+        inner = _Body(self.side, step.python, self.indent + 4)
+        lines = list(inner.statements(step.body))
+        for value in step.kept:
+            event = f", event={len(value.event)}" if len(value.event) != 1 else ""
+            lines.append(f'{step.python}.keep("{self.side.local(value.name)}", {value.python}{event})')
+        if step.carried:
+            before, after = ([getattr(each, key).python for each in step.carried] for key in ("before", "after"))
+            lines.append(f"{', '.join(before)} = {', '.join(after)}")
+        yield from _indented(lines, by=4)
+        for value in step.stacked:
+            yield f'{value.python} = {self.draw}.stack("{self.side.local(value.name)}")'
+
+    def call(self, step: Call) -> list[str]:
+        """A sub-model, and what is read of what it makes."""
+        target = f"{step.python} = " if step.outputs else ""
+        plates = [_plates(step.plates)] if step.plates else []
+        arguments = [f'"{step.submodel}"', f"self.{step.attribute}", *plates]
+        arguments += [f"{name}={value.python}" for name, value in step.inputs]
+        lines = _Call(f"{target}{self.draw}.call(", arguments).lines(self.indent, _comment(step.span))
+        return lines + [f'{value.python} = {step.python}["{name}"]' for name, value in step.outputs]
+
+
+def _inputs(inputs: Iterable[Input]) -> list[str]:
+    return [f"{each.key}={_read(each)}" for each in inputs]
+
+
+def _read(read: Input) -> str:
+    """A value, with axes for the plates that it does not have."""
+    changes = [f".movedim({start}, {end})" for start, end in read.moved] + [f".unsqueeze({place})" for place in read.spread]
+    return read.value.python + "".join(changes)
+
+
+def _plates(plates: Iterable[tuple[str, int]]) -> str:
+    return f"plates={{{', '.join(f'{_literal(name)}: {size}' for name, size in plates)}}}"
 
 
 def _starts_paragraph(previous: Step, step: Step) -> bool:
     after_evidence = isinstance(previous, Given) and not isinstance(step, Given)
-    return isinstance(step, Compute) or _ends_paragraph(previous) or after_evidence
+    within = isinstance(previous, Gather | Compute | Assign) and not _ends_paragraph(previous)
+    opens = isinstance(step, Compute | Gather | Assign | Loop | Call) and not within
+    return opens or _ends_paragraph(previous) or after_evidence
 
 
 def _ends_paragraph(step: Step) -> bool:
     """Whether a network's work is done with this step."""
-    if isinstance(step, Draw | Score):
-        return any(row.kind == "head" for row in step.parameters)
-    return isinstance(step, Compute) and step.deterministic
-
-
-def _statement(step: Step) -> list[str]:
     match step:
-        case Given() if step.mask:
-            return [f'{step.value.python}, {step.mask.python} = draw.masked("{step.value.name}")']
-        case Given():
-            return [f'{step.value.python} = draw.given("{step.value.name}")']
-        case Compute():
-            outputs = ", ".join(value.python for value in step.outputs)
-            inputs = [f"{value.python}={value.python}" for value in step.inputs]
-            comment = _comment(step.span) if step.deterministic else ""
-            return _Call(f"{outputs} = self.{step.network.attribute}(", inputs).lines(8, comment)
-        case Draw() if step.enumeration is not None:
-            return _drawn(step, "enumerate", [f"axis={step.enumeration}"])
-        case Draw() if step.gradient != "reparameterised":
-            return _drawn(step, step.gradient, [f"axes={len(step.cells)}"] if step.cells else [])
         case Draw() | Score():
-            return _drawn(step, "sample", [])
-
-
-def _drawn(step: Draw | Score, verb: str, options: Sequence[str]) -> list[str]:
-    target = f"{step.value.python} = " if step.used else ""
-    call = _Call(f"{target}draw.{verb}(", [f'"{step.value.name}"', _distribution(step), *options])
-    return call.lines(8, _comment(step.span))
+            return any(row.kind in ("head", "expression") for row in step.parameters)
+        case Compute() | Assign():
+            return step.deterministic
+        case Loop() | Call():
+            return True
+        case _:
+            return False
 
 
 def _distribution(step: Draw | Score) -> _Call:
@@ -205,6 +357,10 @@ def _model_class(plan: Plan) -> Iterator[str]:
     for variable in plan.variables:
         yield f"        {_variable(variable, plan)},"
     yield "    }"
+    if plan.counts:
+        yield from _counts(plan)
+    if plan.frozen:
+        yield f"    frozen = ({''.join(f'{_literal(name)}, ' for name in plan.frozen).rstrip()})"
     if plan.bound != "self_normalised":
         yield f'    bound = "{plan.bound}"'
     yield f'    label_term = "{plan.label_term}"'
@@ -213,6 +369,18 @@ def _model_class(plan: Plan) -> Iterator[str]:
     yield ""
     yield "    def __init__(self):"
     yield "        super().__init__(Encoder(), Decoder())"
+
+
+def _counts(plan: Plan) -> Iterable[str]:
+    """The plates whose active slots are counted."""
+    entries: list[str | _Call] = [
+        _Call(
+            f"{_literal(row.plate)}: Count(",
+            [_literal(row.count), f"size={row.size}", f"values={row.values}", f"members={row.members}".replace("'", '"')],
+        )
+        for row in plan.counts
+    ]
+    return _indented(_Call("plates = {", entries, "}").lines(4), by=4)
 
 
 def _closed_kl(plan: Plan) -> Iterable[str]:
@@ -230,7 +398,9 @@ def _variable(variable: VariableNode, plan: Plan) -> str:
     if draw and draw.family != variable.family:
         arguments.append(f"posterior={draw.family.distribution}")
     arguments += ["enumerated=True"] * (variable.name in plan.enumerated) + ["soft=True"] * variable.soft
-    arguments += ["masked=True"] * variable.masked
+    arguments += ["masked=True"] * variable.masked + ["collapse=True"] * variable.collapse
+    if variable.plates:
+        arguments.append(f"plates={plan.slots(variable)}")
     if variable.family.number and variable.family.number.argument:
         arguments.append(f"number={variable.number}")
     if draw and draw.cells:

@@ -6,49 +6,110 @@ a person, and as plain data for a program.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from graphvae.compiler.cost import Cost, cost
+from graphvae.compiler.cost import ENUMERATION, Cost, cost
 from graphvae.compiler.errors import Diagnostic
+from graphvae.compiler.factors import Factorisation, bounds, factorise
 from graphvae.compiler.families import Gradient
 from graphvae.compiler.gradients import divergence
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, SubmodelNode
 from graphvae.compiler.lints import lint
-from graphvae.compiler.plan import SAMPLE, schedule
+from graphvae.compiler.order import flat, loops
+from graphvae.compiler.plan import SAMPLE
+from graphvae.compiler.schedule import schedule
 from graphvae.compiler.spec import Data, LabelDraw, Schedule
+
+WIDTH = 128  # of a factorisation on one line
 
 
 @dataclass(frozen=True)
-class Factorisation:
-    """A side as the product of its factors, and what it computes on the way: `trunk = network(image)`."""
+class Plated:
+    """A plate: the index of its slots, how many there are, the variable that counts the active ones, and who is in it."""
 
-    joint: str
-    factors: tuple[str, ...]
-    computed: tuple[str, ...]
+    plate: str
+    slots: str
+    size: int
+    count: str | None
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Looped:
+    """A plate whose slots a side computes one after the other, and what each hands on to the next."""
+
+    side: SideName
+    plate: str
+    members: tuple[str, ...]
+    carried: tuple[Carried, ...]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A variable that is read in the slot after its own, and what stands before the first slot."""
+
+    variable: str
+    initial: Literal["zero", "learned"]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A conditional that reads all slots of plates that its variable is not in, and how: by a pool, or in an expression."""
+
+    side: SideName
+    variable: str
+    parents: tuple[str, ...]
+    plates: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True)
+class Component:
+    """A sub-model: its file, its plates, where its weights come from, and what this model changes.
+
+    `drawn` are the draws that it overrides, `collapsed` the variables that are their mean where they are not known, and
+    `conditionals` those that this model adds.
+    """
+
+    submodel: str
+    file: str
+    plates: tuple[str, ...]
+    weights: str | None
+    frozen: bool
+    drawn: Mapping[str, str]
+    collapsed: tuple[str, ...]
+    conditionals: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """How q draws a variable, and why so; `implicit` says that the reparameterised gradient is implicit."""
+    """How q draws a variable, and why so; `implicit` says that the reparameterised gradient is implicit.
+
+    A collapsed variable is not drawn: it is the mean. `cells` are the values of an enumerated one, as a base and a power.
+    """
 
     variable: str
     family: str
-    gradient: Gradient
+    plates: tuple[str, ...]
+    gradient: Gradient | Literal["mean"]
     implicit: bool
+    cells: tuple[int, int] | None
     why: str
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """How the objective takes log q - log p of a variable: summed over its values, in closed form, or at the sample.
+    """How the objective takes log q - log p of a variable: over all values, in closed form, at the sample, or not at all.
 
     Where one of `labels` is known in a row, a closed form is sampled there all the same.
     """
 
     variable: str
-    taken: Literal["summed", "closed", "sampled"]
+    taken: Literal["summed", "closed", "sampled", "left out"]
     labels: tuple[str, ...]
     why: str
 
@@ -64,12 +125,16 @@ class Label:
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective that is maximised. A schedule is named by what it changes."""
+    """The objective that is maximised. A schedule is named by what it changes.
+
+    `collapsed` are the variables whose mean stands for them where they are not known.
+    """
 
     bound: str
     label_term: str
     kl: str
     samples: int
+    collapsed: tuple[str, ...]
     schedules: Mapping[str, str]
 
 
@@ -77,10 +142,12 @@ class Objective:
 class Revealed:
     """The labels of one variable that training may see: how many at most, and the draws that reveal them.
 
-    `classes` is None for a variable that has none, and `at_most` where only the data can say.
+    `classes` is None for a variable that has none, and `at_most` where only the data can say. A row of a variable in plates has
+    a label in each of their slots, or in some.
     """
 
     variable: str
+    plates: tuple[str, ...]
     classes: int | None
     at_most: int | None
     draws: tuple[str, ...]
@@ -88,10 +155,14 @@ class Revealed:
 
 @dataclass(frozen=True)
 class Budget:
-    """The labels that training may see, and the rows set aside for validation, all of whose labels are read."""
+    """The labels that training may see, and the rows set aside for validation, all of whose labels are read.
+
+    `order` is that of the slots of a row.
+    """
 
     revealed: tuple[Revealed, ...]
     validation: int
+    order: str | None
 
 
 @dataclass(frozen=True)
@@ -101,6 +172,10 @@ class Explanation:
     model: str
     p: Factorisation
     q: Factorisation
+    plates: tuple[Plated, ...]
+    loops: tuple[Looped, ...]
+    gathered: tuple[Gathered, ...]
+    submodels: tuple[Component, ...]
     draws: tuple[Drawn, ...]
     divergences: tuple[Divergence, ...]
     labels: tuple[Label, ...]
@@ -112,19 +187,23 @@ class Explanation:
     def __str__(self) -> str:
         parts = [
             [*_factorised(self.p), *_factorised(self.q)],
+            *_paragraph("plates", map(_plated, self.plates)),
+            *_paragraph("slot by slot", map(_looped, self.loops)),
+            *_paragraph("gathered over slots", map(_gathered, self.gathered)),
+            *_paragraph("sub-models", map(_component, self.submodels)),
             ["draws of q", *_table(map(_drawn, self.draws))],
             ["log q - log p", *_table(map(_divergence, self.divergences))],
             ["log q of labels", *_table(map(_label, self.labels))],
             _maximised(self.objective),
-            ["cost of a row without labels", *_table(_costs(self.cost)), *_axes(self.cost)],
-            ["labels that training may see", *_labels(self.budget)],
+            ["cost of a row without labels", *_table(_costs(self.cost)), *_axes(self.cost, self.draws)],
+            ["labels that training may see", *_labels(self.budget, self.plates)],
             *([["warnings", *map(str, self.warnings)]] if self.warnings else []),
         ]
         return "\n\n".join("\n".join(part) for part in parts)
 
     def record(self, file: str) -> dict[str, object]:
         """The same as plain data; `file` is what was read."""
-        totals = {"cells": self.cost.cells, "parameters": self.cost.parameters, "multiply_adds": self.cost.multiply_adds}
+        totals = {key: getattr(self.cost, key) for key in ("cells", "parameters", "frozen", "multiply_adds")}
         warnings = [finding.record(file) for finding in self.warnings]
         return {**asdict(self), "cost": totals | asdict(self.cost), "warnings": warnings}
 
@@ -163,8 +242,12 @@ def explain(graph: ModelGraph) -> Explanation:
     """
     return Explanation(
         model=graph.spec.model,
-        p=_factorisation(graph.p),
-        q=_factorisation(graph.q),
+        p=factorise(graph, graph.p),
+        q=factorise(graph, graph.q),
+        plates=tuple(_plates(graph)),
+        loops=tuple(row for side in (graph.q, graph.p) for row in _loops(side)),
+        gathered=tuple(row for side in (graph.q, graph.p) for row in _gathers(graph, side)),
+        submodels=tuple(_submodel(graph, node) for node in graph.submodels.values()),
         draws=tuple(_how_drawn(name, node) for name, node in _random(graph)),
         divergences=tuple(_how_taken(graph, name) for name, _ in _random(graph)),
         labels=tuple(_how_known(graph, name) for name in graph.named("supervised")),
@@ -175,15 +258,46 @@ def explain(graph: ModelGraph) -> Explanation:
     )
 
 
-def _factorisation(side: Side) -> Factorisation:
-    factors, computed = [], []
+def _plates(graph: ModelGraph) -> Iterator[Plated]:
+    for name, plate in graph.plates.items():
+        members = tuple(node.name for node in graph.variables.values() if name in node.plates)
+        yield Plated(name, bounds(graph, name), plate.size, plate.count or None, members)
+
+
+def _loops(side: Side) -> Iterator[Looped]:
+    for group in loops(side.units):
+        members = flat(group.members)
+        carried = dict.fromkeys(name for member in members for name in side.previous(member))
+        yield Looped(side.name, group.name, tuple(members), tuple(_carried(side, name) for name in carried))
+
+
+def _carried(side: Side, name: str) -> Carried:
+    node = side.conditionals.get(name)
+    return Carried(name, (node and node.conditional.initial) or "zero")
+
+
+def _gathers(graph: ModelGraph, side: Side) -> Iterator[Gathered]:
     for name, node in side.conditionals.items():
-        parents = ", ".join(map(str, node.conditional.parents))
-        if node.family is None:
-            computed.append(f"{name} = network({parents})")
-        else:
-            factors.append(f"{side.name}({name}{' | ' * bool(parents)}{parents})")
-    return Factorisation(side.factorisation, tuple(factors), tuple(computed))
+        if node.gathered:
+            parents = tuple(parent for parent in node.parents if {*graph.variables[parent].plates} & {*node.gathered})
+            network = node.conditional.network
+            yield Gathered(side.name, name, parents, node.gathered, (network and network.pool) or "expression")
+
+
+def _submodel(graph: ModelGraph, node: SubmodelNode) -> Component:
+    """A sub-model, and what the spec that it stands in changes of it."""
+    outer, _, name = node.name.rpartition(".")
+    block = (graph.submodels[outer].spec if outer else graph.spec).submodels[name]
+    own = [variable for variable in graph.variables.values() if variable.submodel == node.name]
+    added = [
+        f"{side.name}({variable.name})"
+        for side in (graph.p, graph.q)
+        for variable in own
+        if variable.name in side.conditionals and side.conditionals[variable.name].submodel != node.name
+    ]
+    drawn = {f"{node.name}.{key}": draw.gradient or "another temperature" for key, draw in block.q.items()}
+    collapsed = tuple(variable.name for variable in own if variable.collapse)
+    return Component(node.name, node.file, node.plates, node.weights or None, node.frozen, drawn, collapsed, tuple(added))
 
 
 def _random(graph: ModelGraph) -> Iterator[tuple[str, ConditionalNode]]:
@@ -191,13 +305,18 @@ def _random(graph: ModelGraph) -> Iterator[tuple[str, ConditionalNode]]:
 
 
 def _how_drawn(name: str, node: ConditionalNode) -> Drawn:
-    family, gradient = node.family, node.conditional.gradient
+    family, gradient, plates = node.family, node.conditional.gradient, node.variable.plates
     assert family is not None
+    if node.variable.collapse:
+        return Drawn(name, family.name, plates, "mean", False, None, "where it is not known, it is the mean of its conditional")
     assert gradient is not None
-    return Drawn(name, family.name, gradient, family.implicit and gradient == "reparameterised", node.why)
+    cells = node.cells if gradient == "enumerate" else None
+    return Drawn(name, family.name, plates, gradient, family.implicit and gradient == "reparameterised", cells, node.why)
 
 
 def _how_taken(graph: ModelGraph, name: str) -> Divergence:
+    if graph.variables[name].collapse:
+        return Divergence(name, "left out", (), "where it is not known, its mean stands for it on each side")
     found = divergence(graph, name)
     if found.closed:
         return Divergence(name, "closed", found.labels, "")
@@ -222,7 +341,9 @@ def _how_known(graph: ModelGraph, name: str) -> Label:
 def _objective(graph: ModelGraph) -> Objective:
     objective = graph.spec.objective
     assert objective.samples is not None
-    return Objective(objective.bound, objective.label_term, objective.kl, objective.samples, dict(_schedules(graph)))
+    collapsed = tuple(name for name, node in graph.variables.items() if node.collapse)
+    schedules = dict(_schedules(graph))
+    return Objective(objective.bound, objective.label_term, objective.kl, objective.samples, collapsed, schedules)
 
 
 def _schedules(graph: ModelGraph) -> Iterator[tuple[str, str]]:
@@ -240,22 +361,23 @@ def _budget(graph: ModelGraph) -> Budget | None:
     if data is None:
         return None
     revealed = tuple(_revealed(graph, data, name) for name in graph.named("supervised"))
-    return Budget(revealed, data.validation.rows if data.validation else 0)
+    return Budget(revealed, data.validation.rows if data.validation else 0, data.slots.order if data.slots else None)
 
 
 def _revealed(graph: ModelGraph, data: Data, name: str) -> Revealed:
     draws = [draw for draw in data.labels if name in draw.variables]
     counts = [_rows(graph, draw) for draw in draws]
     at_most = None if None in counts or not draws else sum(count or 0 for count in counts)
-    return Revealed(name, _classes(graph, name), at_most, tuple(_draw_of_labels(name, draw) for draw in draws))
+    plates, classes = graph.variables[name].plates, _classes(graph, name)
+    return Revealed(name, plates, classes, at_most, tuple(_draw_of_labels(name, draw) for draw in draws))
 
 
 def _classes(graph: ModelGraph, name: str) -> int | None:
-    """How many values a variable has, if it is a single one of finitely many."""
+    """How many values a variable has in a slot, if it is a single one of finitely many."""
     node = graph.p.conditionals[name]
     if node.family is None or not node.family.finite:
         return None
-    values, draws = node.cells
+    values, draws = node.family.cells(node.variable.event, node.number)
     return values if draws == 1 else None
 
 
@@ -276,6 +398,12 @@ def _draw_of_labels(name: str, draw: LabelDraw) -> str:
     return ", ".join([*amounts, *options])
 
 
+def _paragraph(heading: str, rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """A heading over rows, where there are any."""
+    listed = list(rows)
+    return [[heading, *_table(listed)]] if listed else []
+
+
 def _table(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows with their columns under each other, a column of numbers to the right."""
     columns = list(zip(*rows, strict=True))
@@ -291,17 +419,60 @@ def _aligned(column: Sequence[str]) -> list[str]:
 
 
 def _factorised(side: Factorisation) -> Iterator[str]:
-    yield f"{side.joint} = {' '.join(side.factors)}" if side.factors else side.joint
+    flat = f"{side.joint} = {' '.join(side.factors)}" if side.factors else side.joint
+    if len(flat) <= WIDTH:
+        yield flat
+    else:
+        yield f"{side.joint} ="
+        yield from (line for factor in side.factors for line in _broken(factor))
     yield from (f"  {line}" for line in side.computed)
 
 
+def _broken(product: str) -> list[str]:
+    """A product on as many lines as it needs, broken behind its factors alone."""
+    wrapper = textwrap.TextWrapper(WIDTH, " " * 4, " " * 6, break_long_words=False, break_on_hyphens=False)
+    lines = wrapper.wrap(re.sub(r"(?<!\)) ", "\N{NO-BREAK SPACE}", product))
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _plated(row: Plated) -> tuple[str, ...]:
+    most = f", {row.size:,} at most" if row.count else ""
+    return row.plate, f"{row.slots}{most}", ", ".join(row.members) or "nothing"
+
+
+def _looped(row: Looped) -> tuple[str, ...]:
+    begins = {"zero": "from zero", "learned": "from a learned value"}
+    carried = ", ".join(f"{each.variable} {begins[each.initial]}" for each in row.carried)
+    return row.side, row.plate, ", ".join(row.members), f"carrying {carried}"
+
+
+def _gathered(row: Gathered) -> tuple[str, ...]:
+    how = "in its expression" if row.by == "expression" else f"by {row.by} pooling"
+    return row.side, row.variable, f"{', '.join(row.parents)} over {', '.join(row.plates)}", how
+
+
+def _component(row: Component) -> tuple[str, ...]:
+    """A sub-model, and what is changed of it."""
+    weights = f"weights of {row.weights}" if row.weights else "new weights"
+    changes = [f"{name} drawn by {gradient}" for name, gradient in row.drawn.items()]
+    changes += [f"{name} collapsed to its mean" for name in row.collapsed]
+    changes += [f"{conditional} written outside of it" for conditional in row.conditionals]
+    place = f"in {', '.join(row.plates)}" if row.plates else "once"
+    return row.submodel, row.file, place, f"{weights}, {'frozen' if row.frozen else 'trained'}", "; ".join(changes)
+
+
+def _in_plates(plates: Sequence[str]) -> str:
+    return f" in {', '.join(plates)}" if plates else ""
+
+
 def _drawn(row: Drawn) -> tuple[str, ...]:
-    return row.variable, row.family, f"{row.gradient}{' (implicitly)' * row.implicit}: {row.why}"
+    return row.variable, f"{row.family}{_in_plates(row.plates)}", f"{row.gradient}{' (implicitly)' * row.implicit}: {row.why}"
 
 
 def _divergence(row: Divergence) -> tuple[str, ...]:
     sampled = f", sampled in rows that know {' or '.join(row.labels)}" if row.labels else ""
     said = {"summed": "exact: summed over its values", "closed": f"closed form{sampled}", "sampled": f"sampled: {row.why}"}
+    said["left out"] = f"left out: {row.why}"
     return row.variable, said[row.taken]
 
 
@@ -317,36 +488,65 @@ def _label(row: Label) -> tuple[str, ...]:
 
 def _maximised(row: Objective) -> list[str]:
     lines = [f"objective {row.bound}, label term {row.label_term}, {row.samples} sample(s)"]
+    if row.collapsed:
+        lines.append(
+            f"  {', '.join(row.collapsed)} collapsed: a row without them is one of a model that has the mean in their place"
+        )
     return lines + [f"  {name} follows a {how} schedule" for name, how in row.schedules.items()]
 
 
 def _costs(found: Cost) -> Iterator[tuple[str, ...]]:
     yield "", "variable", "network", "passes", "parameters", "multiply-adds"
     for row in found.networks:
-        yield row.side, row.variable, row.kind, f"{row.passes:,}", _counted(row.parameters), _counted(row.multiply_adds)
+        yield (
+            row.side,
+            row.variable,
+            row.kind + _frozen(row.frozen),
+            f"{row.passes:,}",
+            _counted(row.parameters),
+            _counted(row.multiply_adds),
+        )
     for tensor in found.learned:
-        yield tensor.side, f"{tensor.variable}.{tensor.parameter}", "learned", "", _counted(tensor.parameters), ""
+        kind = "learned" + _frozen(tensor.frozen)
+        yield tensor.side, f"{tensor.variable}.{tensor.parameter}", kind, "", _counted(tensor.parameters), ""
     yield "", "in all", "", "", _counted(found.parameters), _counted(found.multiply_adds)
+    if found.frozen != 0:
+        yield "", "of which frozen", "", "", _counted(found.frozen), ""
 
 
 def _counted(number: int | None) -> str:
     return "not known" if number is None else f"{number:,}"
 
 
-def _axes(found: Cost) -> Iterator[str]:
-    sizes = ", ".join(f"{size:,} of {axis.removeprefix('enumeration ')}" for axis, size in found.axes.items() if axis != SAMPLE)
+def _frozen(frozen: bool) -> str:
+    return ", frozen" * frozen
+
+
+def _axes(found: Cost, draws: Iterable[Drawn]) -> Iterator[str]:
+    cells = {ENUMERATION + row.variable: row.cells for row in draws if row.cells}
+    powers = {axis: f"{cells[axis][0]:,}{f'^{cells[axis][1]}' * (cells[axis][1] > 1)}" for axis in found.axes if axis in cells}
+    sizes = ", ".join(f"{power} of {axis.removeprefix(ENUMERATION)}" for axis, power in powers.items())
     yield f"  {found.cells:,} cell(s){': ' * bool(sizes)}{sizes}; {found.axes[SAMPLE]:,} sample(s)"
     if found.q_passes > 1:
         yield f"  the bound computes q {found.q_passes} times"
 
 
-def _labels(found: Budget | None) -> list[str]:
+def _labels(found: Budget | None, plates: Iterable[Plated]) -> list[str]:
+    counts = {row.plate: row.slots for row in plates if row.count}
+    evidence = [
+        f"  a label of {row.variable} says of its slot that {counts[plate]}"
+        for row in (found.revealed if found else ())
+        for plate in row.plates
+        if plate in counts
+    ]
     if found is None:
         return ["  the spec has no data"]
-    aside = f"  validation: {found.validation:,} rows, all of whose labels are read"
-    return _table(map(_of_variable, found.revealed)) + [aside] * bool(found.validation)
+    order = [f"  the slots of a row stand {found.order.replace('_', ' ')}"] if found.order else []
+    aside = [f"  validation: {found.validation:,} rows, all of whose labels are read"] * bool(found.validation)
+    return [*_table(map(_of_variable, found.revealed)), *order, *evidence, *aside]
 
 
 def _of_variable(row: Revealed) -> tuple[str, ...]:
     most = "known once the data is read" if row.at_most is None else f"at most {row.at_most:,}"
-    return row.variable, f"{row.classes:,} classes" if row.classes else "no classes", most, "; ".join(row.draws) or "no draw"
+    classes = f"{row.classes:,} classes" if row.classes else "no classes"
+    return row.variable, f"{classes}{_in_plates(row.plates)}", most, "; ".join(row.draws) or "no draw"

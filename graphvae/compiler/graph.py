@@ -5,8 +5,8 @@ Its verb stands in `resolve`, and the rules it must keep in `structure`. `graph.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,8 @@ from graphvae.compiler.spec import Conditional, Role, Spec
 if TYPE_CHECKING:
     import networkx as nx
 
+    from graphvae.compiler.expressions import Expression
+
 SideName = Literal["p", "q"]
 
 
@@ -26,7 +28,9 @@ class VariableNode:
     """A variable: its role, its family (None if deterministic), and the shape of one value inside the model.
 
     `number` is the whole number that its family needs, such as a total count, or 0. `masked` says that some of its elements may
-    be missing though it is observed.
+    be missing though it is observed. `plates` repeat it, the outermost first. `values` are the numbers that its categories
+    stand for. `collapse` says that an unknown value is the mean of its conditional. `submodel` is the path to the sub-model that
+    it belongs to, such as "glyph".
     """
 
     name: str
@@ -37,6 +41,10 @@ class VariableNode:
     soft: bool = False
     number: int = 0
     masked: bool = False
+    plates: tuple[str, ...] = ()
+    values: tuple[int, ...] | None = None
+    collapse: bool = False
+    submodel: str = ""
 
     @property
     def inferred(self) -> bool:
@@ -58,7 +66,10 @@ class VariableNode:
 class ConditionalNode:
     """One factor: the variable, its family on this side, its completed conditional, and where it was written.
 
-    `number` is the family's whole number, as in a VariableNode. `why` says why q draws it as it does.
+    `number` is the family's whole number, as in a VariableNode. `why` says why q draws it as it does. `indices` are the parents
+    that are plates, `gathered` the plates that a parent is in and the variable is not, and `counts` the variables that say how
+    many slots are active of any plate that matters to it. `expressions` compute parameters, or the `value`. `submodel` is the
+    path to the sub-model whose own conditional this is. `slots` is how often it stands in its plates.
     """
 
     variable: VariableNode
@@ -67,15 +78,33 @@ class ConditionalNode:
     span: Span | None
     number: int = 0
     why: str = ""
+    indices: tuple[str, ...] = ()
+    gathered: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    expressions: Mapping[str, Expression] = field(default_factory=dict)
+    submodel: str = ""
+    slots: int = 1
 
     @property
     def parents(self) -> tuple[str, ...]:
-        return tuple(parent.variable for parent in self.conditional.parents)
+        """The variables that it reads, in the same slot."""
+        written = (parent for parent in self.conditional.parents if not parent.previous)
+        return tuple(parent.variable for parent in written if parent.variable not in self.indices)
+
+    @property
+    def previous(self) -> tuple[str, ...]:
+        """The variables that it reads in the slot before."""
+        return tuple(parent.variable for parent in self.conditional.parents if parent.previous)
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """What must be there before it: its parents, and the counts of its plates."""
+        return (*self.parents, *(name for name in self.counts if name not in self.parents))
 
     @property
     def heads(self) -> tuple[str, ...]:
         """The parameters that the network computes."""
-        if self.family is None or not self.parents:
+        if self.family is None or not self.conditional.parents:
             return ()
         given = {self.family.head(name): value for name, value in self.conditional.parameters.items()}
         return tuple(row.name for row in self.family.parameters if given.get(row.name, "head") == "head")
@@ -84,15 +113,76 @@ class ConditionalNode:
     def cells(self) -> tuple[int, int]:
         """How many values the variable has, as a base and a power; only of a finite family."""
         assert self.family is not None
-        return self.family.cells(self.variable.event, self.number)
+        base, power = self.family.cells(self.variable.event, self.number)
+        return base, power * self.slots
+
+
+@dataclass(frozen=True)
+class PlateNode:
+    """A plate: how many slots it has, the variable that counts the active ones ("" if all are), and its index in pictures."""
+
+    name: str
+    size: int
+    count: str = ""
+    symbol: str = ""
+    span: Span | None = None
+
+    @property
+    def index(self) -> str:
+        """What stands for the number of a slot: the symbol, or the plate's own name."""
+        return self.symbol or self.name.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        return f"{self.size} slots, {self.index} < {self.count or self.size}"
+
+
+@dataclass(frozen=True)
+class SubmodelNode:
+    """A spec inside another: the path of names that leads to it, its file, what it says in full, and where it stands.
+
+    `spec` is its own completed spec. `weights` is the run folder that its weights come from, "" for none; both paths are as
+    seen from the folder of the process.
+    """
+
+    name: str
+    file: str
+    spec: Spec
+    plates: tuple[str, ...] = ()
+    weights: str = ""
+    frozen: bool = False
+    span: Span | None = None
+
+    def __str__(self) -> str:
+        weights = f", weights of {self.weights}" if self.weights else ""
+        return f"{self.file}{_in(self.plates)}{weights}{', frozen' * self.frozen}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Conditionals that are computed together: the slots of an ordered plate one after the other, or a sub-model's.
+
+    `name` is that of the plate, or the path to the sub-model.
+    """
+
+    kind: Literal["loop", "call"]
+    name: str
+    members: tuple[Unit, ...]
+
+
+Unit = str | Group
+"""What stands in an order: a conditional by its name, or a group of them."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """p or q: a DAG, and the conditionals in topological order (ties by name, so that the order in the text means nothing)."""
+    """p or q: a DAG, and the conditionals in topological order (ties by name, so that the order in the text means nothing).
+
+    `units` is the same order with its groups.
+    """
 
     name: SideName
     conditionals: Mapping[str, ConditionalNode]
+    units: tuple[Unit, ...] = ()
 
     @cached_property
     def graph(self) -> nx.DiGraph[str]:
@@ -106,8 +196,8 @@ class Side:
 
     @cached_property
     def parents(self) -> Mapping[str, tuple[str, ...]]:
-        """The parents of everything that takes part in this side; what is conditioned on has none."""
-        own = {name: node.parents for name, node in self.conditionals.items()}
+        """What must come before everything that takes part in this side; what is conditioned on has nothing before it."""
+        own = {name: node.before for name, node in self.conditionals.items()}
         return {name: () for parents in own.values() for name in parents} | own
 
     @cached_property
@@ -118,15 +208,30 @@ class Side:
     @cached_property
     def conditioned(self) -> list[str]:
         """What this side depends on and does not define, by name."""
-        return sorted(self.parents.keys() - self.conditionals.keys())
+        return sorted(self.reach.keys() - self.conditionals.keys())
+
+    @cached_property
+    def carried_over(self) -> tuple[str, ...]:
+        """What is read in the slot after."""
+        return tuple(dict.fromkeys(name for node in self.conditionals.values() for name in node.previous))
 
     def children(self, name: str) -> list[str]:
         """What depends on a variable."""
         return [child for parent, child in self.edges if parent == name]
 
     def ancestors(self, name: str) -> set[str]:
-        """Every variable on which this one depends, however far."""
-        return ancestors(self.parents, name)
+        """Every variable on which this one depends, however far, in its own slot and in those before."""
+        return ancestors(self.reach, name)
+
+    @cached_property
+    def reach(self) -> Mapping[str, tuple[str, ...]]:
+        """The parents of everything that takes part in this side, in its own slot and in the one before."""
+        everything = dict.fromkeys(self.carried_over, ()) | dict(self.parents)
+        return {name: (*before, *self.previous(name)) for name, before in everything.items()}
+
+    def previous(self, name: str) -> tuple[str, ...]:
+        """What a conditional reads in the slot before."""
+        return self.conditionals[name].previous if name in self.conditionals else ()
 
     @property
     def factorisation(self) -> str:
@@ -143,6 +248,8 @@ class ModelGraph:
     variables: Mapping[str, VariableNode]
     p: Side
     q: Side
+    plates: Mapping[str, PlateNode] = field(default_factory=dict)
+    submodels: Mapping[str, SubmodelNode] = field(default_factory=dict)
 
     def named(self, *roles: str) -> list[str]:
         """The variables with these roles, in the order of the text."""
@@ -157,11 +264,22 @@ class ModelGraph:
         lines = [f"{self.spec.model}"]
         for node in self.variables.values():
             family = node.family.name if node.family else "-"
-            lines.append(f"  {node.name:<16}{node.role:<14}{family:<22}{list(node.event)}")
+            event = f"{list(node.event)}{_in(node.plates)}{', collapsed' * node.collapse}"
+            lines.append(f"  {node.name:<15} {node.role:<14}{family:<22}{event}")
+        for heading, rows in (("plates", self.plates), ("sub-models", self.submodels)):
+            lines += [heading, *(f"  {name:<15} {row}" for name, row in rows.items())] if rows else []
         for side in (self.p, self.q):
             lines.append(side.name)
-            lines += [f"  {_factor(side.name, node):<40}{_how(node)}" for node in side.conditionals.values()]
+            lines += [f"  {_factor(side.name, node):<39} {_how(node)}" for node in side.conditionals.values()]
         return "\n".join(lines) + "\n"
+
+    def slots(self, plates: tuple[str, ...]) -> tuple[int, ...]:
+        """The sizes of plates."""
+        return tuple(self.plates[name].size for name in plates)
+
+    def shape(self, node: VariableNode) -> tuple[int, ...]:
+        """The shape of a variable's value in a row, in all its slots."""
+        return (*self.slots(node.plates), *node.event)
 
     def check(self) -> None:
         """What must hold of any graph that `resolve` makes; a failure is a fault of ours."""
@@ -175,13 +293,17 @@ class ModelGraph:
 
 def sampled(node: ConditionalNode) -> bool:
     """Whether a conditional of q draws samples: its variable is random and not enumerated."""
-    return node.family is not None and node.conditional.gradient != "enumerate"
+    return node.family is not None and node.conditional.gradient != "enumerate" and not node.variable.collapse
+
+
+def _in(plates: Sequence[str]) -> str:
+    return f" in {', '.join(plates)}" if plates else ""
 
 
 def _factor(side: SideName, node: ConditionalNode) -> str:
     name, parents = node.variable.name, ", ".join(map(str, node.conditional.parents))
     if node.family is None:
-        return f"{name} = network({parents})"
+        return f"{name} = {node.conditional.value or f'network({parents})'}"
     return f"{side}({name} | {parents})" if parents else f"{side}({name})"
 
 
@@ -189,6 +311,7 @@ def _how(node: ConditionalNode) -> str:
     conditional = node.conditional
     parts = [node.family.name] if node.family and node.family != node.variable.family else []
     parts += [f"{name}={value}" for name, value in conditional.parameters.items()]
+    parts += [f"initial={conditional.initial}"] if conditional.initial else []
     if conditional.network:
         parts.append(str(conditional.network))
     if conditional.gradient:

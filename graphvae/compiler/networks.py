@@ -12,7 +12,7 @@ from unicodedata import normalize
 
 from graphvae.compiler.errors import Diagnostic, SpecError, did_you_mean
 from graphvae.compiler.families import FAMILIES
-from graphvae.compiler.graph import ConditionalNode, VariableNode
+from graphvae.compiler.graph import ConditionalNode, PlateNode, VariableNode
 from graphvae.compiler.plugins import Plugin, Signature
 from graphvae.compiler.spec import KINDS, Network, Spec
 
@@ -47,7 +47,7 @@ def _findings(network: Network, plugin: Plugin | None) -> Iterator[Diagnostic]:
         yield Diagnostic("GV054", f"'{network.kind}' is not one of the words for 'kind'", network.span("kind"), hint)
         return
     for key in network.words():
-        if key in network.model_fields_set - {"kind", *network.keys}:
+        if key in network.model_fields_set - {"kind", "pool", *network.keys}:
             message = f"'{key}' does not belong to a network of kind {network.kind}"
             yield Diagnostic("GV116", message, network.key(key), _where_it_belongs(network, key))
     if network.kind == "residual" and len(set(network.hidden or ())) > 1:
@@ -105,29 +105,38 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
 
 
-def complete(node: ConditionalNode, variables: Mapping[str, VariableNode], stated: bool) -> Network:
+def complete(
+    node: ConditionalNode, variables: Mapping[str, VariableNode], plates: Mapping[str, PlateNode], stated: bool
+) -> Network:
     """A conditional's network with every width in it.
 
     Args:
         node: The conditional.
         variables: All variables, by name.
+        plates: All plates, by name.
         stated: Whether the shape of a deterministic variable is, so that it has a head.
 
     Raises SpecError where the kind cannot stand between its parents and its heads.
     """
     network = node.conditional.network or Network()
-    heads, parents = head_shapes(node, stated), [variables[parent] for parent in node.parents]
-    inputs, outputs = sum(prod(parent.event) for parent in parents), sum(map(prod, heads.values()))
+    heads, parents = head_shapes(node, stated), [variables[parent] for parent in (*node.parents, *node.previous)]
+    read = sum(prod(parent.event) for parent in parents) + sum(plates[plate].size for plate in node.indices)
+    inputs, outputs = read, sum(map(prod, heads.values()))
     if network.kind == "conv":
         images = _images(node, network, parents)
         return _filled(network, _widths(1, 256, inputs, outputs), _planes(max(max(image[1:]) for image in images)))
     if network.kind == "deconv":
         image = _made_image(node, network, heads)
         return _filled(network, _widths(1, 256, inputs, outputs), _planes(max(image[1:]))[::-1])
+    if network.kind == "gru":
+        return network
     if network.kind in KINDS:
         return _filled(network, _widths(3 if network.kind == "residual" else 2, 512, inputs, outputs), None)
     if not heads:
         raise _shapeless(node, network)
+    if network.pool:
+        message = f"a pool belongs to a network of graphvae's own, and '{network.kind}' is a class of a plugin"
+        raise SpecError.of("GV116", message, network.key("pool"), "gather in an expression, or in a variable of its own")
     return network
 
 

@@ -10,9 +10,10 @@ from graphvae.compiler.check import checked
 from graphvae.compiler.emit import emit
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.networks import own_kinds
-from graphvae.compiler.plan import Plan, schedule
+from graphvae.compiler.plan import Plan
 from graphvae.compiler.plugins import Plugin, read_plugin
 from graphvae.compiler.resolve import resolve
+from graphvae.compiler.schedule import schedule
 from graphvae.compiler.settings import override
 from graphvae.compiler.source import Source, read, read_text
 from graphvae.compiler.spec import Spec, parse

@@ -1,23 +1,22 @@
 """Plan: how to compute, in steps. Every decision that the emitted code embodies is made here; the emitter only writes.
 
-The verb is `schedule`. A value carries named axes, from left to right `enumeration NAME` (one for each enumerated variable),
-`sample`, `row` and, behind them, the shape of its event. The axes are an upper bound: an axis is there only if an ancestor
-brings it, and at run time only if that ancestor is unknown.
+The verb is `schedule`, in a file of its own. A value carries named axes, from left to right `enumeration NAME` (one for each
+enumerated variable), `sample`, `row`, its plates and, behind them, the shape of its event. The axes are an upper bound: an axis
+is there only if an ancestor brings it, and at run time only if that ancestor is unknown. Inside a loop a value has no axis for
+the slots of its plate, and inside a sub-model none for the plates that the sub-model stands in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from graphvae.compiler.errors import Span
-from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR, SUPERVISED_FLOOR, Family, Gradient, Link
-from graphvae.compiler.gradients import Divergence, count, divergence
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode, sampled
-from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
+from graphvae.compiler.families import Family, Gradient, Link
+from graphvae.compiler.gradients import Divergence
+from graphvae.compiler.graph import SideName, VariableNode
 from graphvae.compiler.spec import Network
-from graphvae.compiler.structure import stated_event
 
 SAMPLE, ROW = "sample", "row"
 
@@ -39,13 +38,39 @@ class Value:
 class NetworkPlan:
     """A network: its attribute, the event shapes of its parents by their Python names, and its heads.
 
-    Without heads it gives its last hidden layer.
+    Without heads it gives its last hidden layer. `state` names the parent that is the state of a recurrent unit.
     """
 
     attribute: str
     parents: tuple[tuple[str, tuple[int, ...]], ...]
     heads: tuple[tuple[str, tuple[int, ...]], ...]
     block: Network
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """What gathers the slots of plates: an mlp for every slot's parents, and a pool over the last `plates` of their plates."""
+
+    attribute: str
+    parents: tuple[tuple[str, tuple[int, ...]], ...]
+    hidden: tuple[int, ...]
+    over: str
+    plates: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class Input:
+    """A value that a step reads: `key` is the name under which a network knows it, and `spread` the places, from the right,
+    where an axis for a plate that it does not have is inserted, one after the other, after the axes that are `moved`, each from
+    a place to another.
+    """
+
+    key: str
+    value: Value
+    spread: tuple[int, ...] = ()
+    moved: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +83,7 @@ class Parameter:
     """
 
     name: str
-    kind: Literal["head", "learned", "constant", "number"]
+    kind: Literal["head", "learned", "constant", "number", "expression"]
     python: str
     link: Link
     floor: float
@@ -83,11 +108,54 @@ class Compute:
     """One pass through a network, for a deterministic variable or for the parameters of the next draw or score."""
 
     network: NetworkPlan
-    inputs: tuple[Value, ...]
+    inputs: tuple[Input, ...]
     outputs: tuple[Value, ...]
     variable: str
     deterministic: bool
     span: Span | None
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The slots of parents in plates as one vector; `active` are the weights of the slots of a plate that has a count."""
+
+    pool: PoolPlan
+    inputs: tuple[Input, ...]
+    active: Input | None
+    output: Value
+    span: Span | None
+
+
+@dataclass(frozen=True)
+class Assign:
+    """A value that an expression computes: `code` is the text, and `names` what it needs of torch and of the runtime."""
+
+    value: Value
+    code: str
+    names: tuple[str, ...]
+    inputs: tuple[Value, ...]
+    deterministic: bool
+    span: Span | None
+
+
+@dataclass(frozen=True)
+class Index:
+    """The one-hot indices of a plate's slots, a constant."""
+
+    value: Value
+    size: int
+
+
+@dataclass(frozen=True)
+class Active:
+    """The weights of a plate's slots, which follow from a count: of a category, from the numbers that categories stand for."""
+
+    plate: str
+    size: int
+    count: Value
+    values: tuple[int, ...] | None
+    value: Value
+    used: bool
 
 
 @dataclass(frozen=True)
@@ -97,7 +165,8 @@ class Draw:
     `enumeration` numbers the axis of an enumerated one; `used` says whether a later step of the side reads the value; `number`
     is the argument that the family takes beside its parameters, if any. `cells` are the sizes of the enumeration axes, the
     first one first and 1 for one that it does not have, over which a score-function draw needs noise of its own. `divergence`
-    says whether log q - log p has a closed form.
+    says whether log q - log p has a closed form. `plates` are those that its value has an axis for, with their sizes. `collapse`
+    says that an unknown value is the mean. `shape` is that of the value in a row, in all its slots.
     """
 
     value: Value
@@ -111,6 +180,9 @@ class Draw:
     divergence: Divergence
     labelled: bool
     span: Span | None
+    plates: tuple[tuple[str, int], ...]
+    collapse: bool
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -123,18 +195,106 @@ class Score:
     parameters: tuple[Parameter, ...]
     number: int | None
     span: Span | None
+    plates: tuple[tuple[str, int], ...]
+    collapse: bool
 
 
-Step = Given | Compute | Draw | Score
+@dataclass(frozen=True)
+class Slice:
+    """The slot of a loop, of a value that was made outside of it for all slots."""
+
+    value: Value
+    source: Value
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a slot hands on to the next: `before` is read there, and `after` made here. The first slot begins with `initial`, an
+    attribute of that shape, which is learned or zero.
+    """
+
+    before: Value
+    after: Value
+    initial: str
+    shape: tuple[int, ...]
+    learned: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The slots of an ordered plate, one after the other. `python` names the draws of a slot; `kept` are computed values that
+    are read behind the loop, and `stacked` all that is.
+    """
+
+    plate: str
+    size: int
+    python: str
+    carried: tuple[Carried, ...]
+    body: tuple[Step, ...]
+    kept: tuple[Value, ...]
+    stacked: tuple[Value, ...]
+
+    @property
+    def last(self) -> set[str]:
+        """What is read at the end of a slot."""
+        return {value.python for value in (*(each.after for each in self.carried), *self.kept)}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A sub-model's side: its attribute and class, what it is given, and what is read of what it makes, by its own names."""
+
+    submodel: str
+    python: str
+    attribute: str
+    class_name: str
+    side: SidePlan
+    inputs: tuple[tuple[str, Value], ...]
+    outputs: tuple[tuple[str, Value], ...]
+    plates: tuple[tuple[str, int], ...]
+    span: Span | None
+
+
+Step = Given | Index | Active | Compute | Gather | Assign | Draw | Score | Slice | Loop | Call
 
 
 @dataclass(frozen=True)
 class SidePlan:
-    """The steps of p or q in topological order, what is given first."""
+    """The steps of p or q in topological order, what is given first. `path` leads to the sub-model whose side it is."""
 
     name: SideName
     factorisation: str
     steps: tuple[Step, ...]
+    path: str = ""
+
+    @property
+    def every(self) -> tuple[Step, ...]:
+        """The steps, those inside of loops and sub-models, too."""
+        return tuple(_every(self.steps))
+
+    def local(self, name: str) -> str:
+        """A variable by the name that it has in here."""
+        return name.removeprefix(f"{self.path}.") if self.path else name
+
+
+def _every(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        if isinstance(step, Loop):
+            yield from _every(step.body)
+        if isinstance(step, Call):
+            yield from _every(step.side.steps)
+
+
+@dataclass(frozen=True)
+class CountPlan:
+    """A plate whose slots are counted: the count, what its categories stand for, the size, and who is in the plate."""
+
+    plate: str
+    count: str
+    values: tuple[int, ...] | None
+    size: int
+    members: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -151,6 +311,9 @@ class Plan:
     label_term: str
     q: SidePlan
     p: SidePlan
+    sizes: Mapping[str, int]
+    counts: tuple[CountPlan, ...]
+    frozen: tuple[str, ...]
 
     def __str__(self) -> str:
         facts = [
@@ -164,13 +327,13 @@ class Plan:
     @property
     def draws(self) -> tuple[Draw, ...]:
         """What q infers, in its order."""
-        return tuple(step for step in self.q.steps if isinstance(step, Draw))
+        return tuple(step for step in self.q.every if isinstance(step, Draw))
 
     @property
     def noise(self) -> tuple[Value, ...]:
         """The noise that q needs: a value in the shape of each sampled variable, for every sample and row."""
-        drawn = (step for step in self.draws if step.enumeration is None)
-        return tuple(Value(d.value.name, d.value.name, (SAMPLE, ROW), (*reversed(d.cells), *d.value.event)) for d in drawn)
+        drawn = (step for step in self.draws if step.enumeration is None and not step.collapse)
+        return tuple(Value(d.value.name, d.value.name, (SAMPLE, ROW), (*reversed(d.cells), *d.shape)) for d in drawn)
 
     @property
     def closed_kl(self) -> dict[str, tuple[str, ...]]:
@@ -182,264 +345,120 @@ class Plan:
         """The variables that may be known in some rows, in q's order: each has its own alpha."""
         return tuple(step.value.name for step in self.draws if step.labelled)
 
+    def slots(self, variable: VariableNode) -> tuple[int, ...]:
+        """The sizes of a variable's plates."""
+        return tuple(self.sizes[plate] for plate in variable.plates)
+
     def check(self) -> None:
         """What must hold of any plan that `schedule` makes; a failure is a fault of ours."""
         for side in (self.q, self.p):
-            _check_side(side)
+            _check_scope(side.steps, {}, [])
         drawn = {step.value.name: step for step in self.draws}
-        scored = {step.value.name: step for step in self.p.steps if isinstance(step, Score)}
-        assert all(scored[name].value == step.value for name, step in drawn.items())
+        scored = {step.value.name: step for step in self.p.every if isinstance(step, Score)}
+        assert all(self._agree(scored[name].value, step) for name, step in drawn.items())
         assert all(scored[name].family.support == step.family.support for name, step in drawn.items())
         assert set(scored) == {node.name for node in self.variables if node.role != "given"}
         assert set(drawn) == {node.name for node in self.variables if node.inferred}
         assert set(self.labels) == {node.name for node in self.variables if node.role == "supervised"}
         assert self.enumerated == tuple(step.value.name for step in self.draws if step.enumeration is not None)
-        assert all(drawn[name].enumeration == axis for axis, name in enumerate(self.enumerated))
+        axes = [step.enumeration for step in self.draws if step.enumeration is not None]
+        assert axes == sorted(set(axes)), axes
+
+    def _agree(self, scored: Value, draw: Draw) -> bool:
+        """Whether p scores a value as q draws it: but a side has no axis for the slots of its loops."""
+        ours, theirs = ([axis for axis in value.axes if axis not in self.sizes] for value in (scored, draw.value))
+        return (scored.name, scored.event) == (draw.value.name, draw.value.event) and (draw.collapse or ours == theirs)
 
 
-def _check_side(side: SidePlan) -> None:
-    made: dict[str, Value] = {}
-    attributes: list[str] = []
+def _check_scope(steps: Sequence[Step], outer: Mapping[str, Value], attributes: list[str], last: Iterable[str] = ()) -> None:
+    """Every value is made before it is read, under a name of its own, and every attribute once; `last` is read at the end."""
+    made, read = dict(outer), {value.python for step in steps for value in every_read(step)} | set(last)
     heads: tuple[Value, ...] = ()
-    for step in side.steps:
-        if isinstance(step, Compute):
-            assert all(made.get(value.python) == value for value in step.inputs), step
-            assert step.network.parents == tuple((value.python, value.event) for value in step.inputs), step
-            assert len(set(step.inputs)) == len(step.inputs), step
-            assert all(set(value.axes) <= set(output.axes) for value in step.inputs for output in step.outputs), step
-            attributes.append(f"self.{step.network.attribute}")
-            heads = () if step.deterministic else step.outputs
-        if isinstance(step, Draw | Score):
-            computed = tuple(row.python for row in step.parameters if row.kind == "head")
-            assert computed == tuple(head.python for head in heads), step
-            attributes += [row.python for row in step.parameters if row.kind in ("learned", "constant")]
-            heads = ()
-        for value in _values(step):
-            assert value.python.isidentifier(), value
-            assert value.python not in made, value
-            assert value.axes[-1] == ROW, value
+    for step in steps:
+        for value in reads(step):
+            assert made.get(value.python) == value, (step, value)
+        assert not isinstance(step, Draw | Score | Active) or step.used == (step.value.python in read), step
+        match step:
+            case Compute():
+                assert step.network.parents == tuple((each.key, each.value.event) for each in step.inputs), step
+                attributes.append(f"self.{step.network.attribute}")
+                heads = () if step.deterministic else step.outputs
+            case Assign() if not step.deterministic:
+                heads = ()
+            case Draw() | Score():
+                computed = tuple(row.python for row in step.parameters if row.kind == "head")
+                assert computed == tuple(head.python for head in heads), step
+                attributes += [row.python for row in step.parameters if row.kind in ("learned", "constant")]
+                heads = ()
+            case Loop():
+                inside = {each.before.python: each.before for each in step.carried}
+                _check_scope(step.body, made | inside, attributes, step.last)
+            case Call():
+                attributes.append(f"self.{step.attribute}")
+                _check_scope(step.side.steps, {}, [])
+        for value in makes(step):
+            assert value.python.removeprefix("self.").isidentifier(), value
+            assert value.python not in made or isinstance(step, Loop), value
             made[value.python] = value
     assert len(attributes) == len(set(attributes)), attributes
-    for step in side.steps:
-        assert not isinstance(step, Draw | Score) or step.used == _is_read(step.value, side), step
 
 
-def _values(step: Step) -> tuple[Value, ...]:
-    """The variables' values that a step makes; heads do not outlive the draw that they are for."""
-    if isinstance(step, Compute):
-        return step.outputs if step.deterministic else ()
-    return (step.value, step.mask) if isinstance(step, Given) and step.mask else (step.value,)
+def makes(step: Step) -> tuple[Value, ...]:
+    """The values that a step makes for later ones; heads do not outlive the draw that they are for."""
+    match step:
+        case Compute():
+            return step.outputs if step.deterministic else ()
+        case Gather():
+            return (step.output,)
+        case Assign():
+            return (step.value,) if step.deterministic else ()
+        case Given():
+            return (step.value, step.mask) if step.mask else (step.value,)
+        case Loop():
+            return step.stacked
+        case Call():
+            return tuple(value for _, value in step.outputs)
+        case _:
+            return (step.value,)
 
 
-def _is_read(value: Value, side: SidePlan) -> bool:
-    return any(value in step.inputs for step in side.steps if isinstance(step, Compute))
+def reads(step: Step) -> tuple[Value, ...]:
+    """The values of earlier steps that a step reads."""
+    match step:
+        case Compute():
+            return tuple(each.value for each in step.inputs)
+        case Gather():
+            return (*(each.value for each in step.inputs), *([step.active.value] if step.active else []))
+        case Assign():
+            return step.inputs
+        case Active():
+            return (step.count,)
+        case Slice():
+            return (step.source,)
+        case Call():
+            return tuple(value for _, value in step.inputs)
+        case _:
+            return ()
 
 
-def schedule(graph: ModelGraph) -> Plan:
-    """Order a graph's conditionals into steps, and give every value its name and axes.
-
-    The order of the keys in the text means nothing here. Cannot fail for a graph that `resolve` made.
-    """
-    names = Namespace([*LOCALS, *_classes(graph)])
-    python = {name: names.create_name(name) for name in sorted(graph.variables)}
-    masks = {name: names.create_name(f"{name}_known") for name, node in sorted(graph.variables.items()) if node.masked}
-    temporaries = {row: names.create_name(row) for row in _parameter_names(graph)}
-    class_name = Namespace([*_classes(graph), "torch", "nn"]).create_name(_camel(graph.spec.model))
-    enumerated = tuple(n for n, node in graph.q.conditionals.items() if node.family and not sampled(node))
-    q_axes = _axes(graph, enumerated)
-    scribe = _Scribe(graph, python, masks, temporaries, enumerated)
-    q = SidePlan("q", graph.q.factorisation, tuple(scribe.steps(graph.q, q_axes)))
-    p = SidePlan("p", graph.p.factorisation, tuple(scribe.steps(graph.p, _p_axes(graph, q_axes))))
-    return Plan(
-        model=graph.spec.model,
-        class_name=class_name,
-        description=graph.spec.description,
-        span=graph.spec.key("model"),
-        variables=tuple(_random(graph)),
-        enumerated=enumerated,
-        bound=graph.spec.objective.bound,
-        label_term=graph.spec.objective.label_term,
-        q=q,
-        p=p,
-    )
-
-
-def _random(graph: ModelGraph) -> list[VariableNode]:
-    """What is given, then what p scores in its order: noise is drawn in this order, too."""
-    given = [graph.variables[name] for name in sorted(graph.named("given"))]
-    return given + [node.variable for node in graph.p.conditionals.values() if node.family]
-
-
-def _families(graph: ModelGraph) -> list[Family]:
-    families = [node.family for node in graph.variables.values()] + [node.family for node in graph.q.conditionals.values()]
-    return [family for family in families if family]
-
-
-def _classes(graph: ModelGraph) -> list[str]:
-    families = {family.distribution for family in _families(graph)}
-    networks = {row.conditional.network.module for row in _conditionals(graph) if row.conditional.network}
-    return ["Encoder", "Decoder", "Draws", "Model", "Variable", "positive", "unit", *sorted(families | networks)]
-
-
-def _conditionals(graph: ModelGraph) -> list[ConditionalNode]:
-    return [*graph.p.conditionals.values(), *graph.q.conditionals.values()]
-
-
-def _parameter_names(graph: ModelGraph) -> list[str]:
-    return sorted({row.name for family in _families(graph) for row in family.parameters})
-
-
-def _camel(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-
-
-def _axes(graph: ModelGraph, enumerated: tuple[str, ...]) -> dict[str, frozenset[str]]:
-    """The axes of each value of q: its parents' and its own."""
-    axes = {name: frozenset({ROW}) for name, node in graph.variables.items() if node.evidence}
-    for name, node in graph.q.conditionals.items():
-        own = {f"enumeration {name}"} if name in enumerated else {SAMPLE} if sampled(node) else set()
-        axes[name] = _inherited(node, axes) | own
-    return axes
-
-
-def _p_axes(graph: ModelGraph, q_axes: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """In p a random variable has the axes of its value from q; a deterministic one those of its parents in p."""
-    axes = dict(q_axes)
-    for name, node in graph.p.conditionals.items():
-        if node.family is None:
-            axes[name] = _inherited(node, axes)
-    return axes
-
-
-def _inherited(node: ConditionalNode, axes: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    return frozenset({ROW}).union(*(axes[parent] for parent in node.parents))
-
-
-@dataclass(frozen=True)
-class _Scribe:
-    """Writes the steps of a side."""
-
-    graph: ModelGraph
-    python: Mapping[str, str]
-    masks: Mapping[str, str]
-    temporaries: Mapping[str, str]
-    enumerated: tuple[str, ...]
-
-    def steps(self, side: Side, axes: Mapping[str, frozenset[str]]) -> list[Step]:
-        values = {name: self.value(name, axes[name]) for name in axes}
-        used = {parent for node in side.conditionals.values() for parent in node.parents}
-        inputs = sorted(used.difference(side.conditionals))
-        steps: list[Step] = [Given(values[name], self.mask(name), self.graph.variables[name].span) for name in inputs]
-        attributes = Namespace(MODULE_ATTRIBUTES)
-        for name, node in side.conditionals.items():
-            attribute = attributes.create_name(name)
-            if node.conditional.network and (node.heads or node.family is None):
-                steps.append(self.compute(node, values, attribute, _inherited(node, axes)))
-            if node.family:
-                parameters = tuple(self.parameters(side, node, node.family, attributes))
-                steps.append(self.random(side, node, node.family, values[name], name in used, parameters))
-        return steps
-
-    def value(self, name: str, axes: frozenset[str]) -> Value:
-        return Value(name, self.python[name], self.ordered(axes), self.graph.variables[name].event)
-
-    def mask(self, name: str) -> Value | None:
-        """Which elements of a variable are there, for one of which some may be missing."""
-        node = self.graph.variables[name]
-        return Value(f"{name}.known", self.masks[name], (ROW,), node.elements) if node.masked else None
-
-    def ordered(self, axes: frozenset[str]) -> tuple[str, ...]:
-        """Enumerations from the last to the first (the first is next to the samples), then sample, then row."""
-        order = [*(f"enumeration {name}" for name in reversed(self.enumerated)), SAMPLE, ROW]
-        return tuple(axis for axis in order if axis in axes)
-
-    def compute(self, node: ConditionalNode, values: Mapping[str, Value], attribute: str, axes: frozenset[str]) -> Compute:
-        assert node.conditional.network is not None
-        inputs = tuple(value for parent in node.parents for value in (values[parent], self.mask(parent)) if value)
-        parents = tuple((value.python, value.event) for value in inputs)
-        variable = node.variable
-        if node.family is None:
-            heads: tuple[tuple[str, tuple[int, ...]], ...] = (
-                (("value", variable.event),) if _shape_is_stated(node, self.graph) else ()
-            )
-            outputs: tuple[Value, ...] = (values[variable.name],)
-        else:
-            outputs = tuple(self.head(node, node.family, head, self.ordered(axes)) for head in node.heads)
-            heads = tuple((head, value.event) for head, value in zip(node.heads, outputs, strict=True))
-        network = NetworkPlan(attribute, parents, heads, node.conditional.network)
-        return Compute(network, inputs, outputs, variable.name, node.family is None, node.span)
-
-    def head(self, node: ConditionalNode, family: Family, head: str, axes: tuple[str, ...]) -> Value:
-        row = family.parameter(head)
-        assert row is not None
-        shape = row.shape(node.variable.event, node.number)
-        return Value(f"{node.variable.name}.{head}", self.temporaries[head], axes, shape)
-
-    def parameters(self, side: Side, node: ConditionalNode, family: Family, attributes: Namespace) -> list[Parameter]:
-        labelled = side.name == "q" and node.variable.role == "supervised"
-        given = {family.head(name): (name, value) for name, value in node.conditional.parameters.items()}
-        rows = []
-        for row in family.parameters:
-            spelling, value = given.get(row.name, (row.name, "head"))
-            number = 0.0 if isinstance(value, str) else float(value)
-            kind: Literal["head", "learned", "constant", "number"] = "number"
-            python = repr(number)
-            if value == "head":
-                kind, python = "head", self.temporaries[row.name]
-            elif value == "learned" or family.tensors:
-                kind = "learned" if value == "learned" else "constant"
-                python = "self." + attributes.create_name(f"{node.variable.name}_{spelling}")
-            link = row.link if kind in ("head", "learned") else "identity"
-            floor = SUPERVISED_FLOOR if labelled and row.name == "scale" else POSITIVE_FLOOR
-            ceiling = row.ceiling if labelled and link != "identity" else INFINITY
-            shape, keyword = row.shape(node.variable.event, node.number), spelling != row.name
-            rows.append(Parameter(spelling, kind, python, link, floor, ceiling, number, shape, keyword, row.spread))
-        return rows
-
-    def random(
-        self,
-        side: Side,
-        node: ConditionalNode,
-        family: Family,
-        value: Value,
-        used: bool,
-        parameters: tuple[Parameter, ...],
-    ) -> Draw | Score:
-        number = node.number if family.number and family.number.argument else None
-        if side.name == "p":
-            return Score(value, used, family, parameters, number, node.span)
-        gradient = node.conditional.gradient
-        assert gradient is not None
-        axis = self.enumerated.index(value.name) if value.name in self.enumerated else None
-        return Draw(
-            value=value,
-            used=used,
-            family=family,
-            parameters=parameters,
-            number=number,
-            gradient=gradient,
-            enumeration=axis,
-            cells=self.cells(value) if gradient == "score_function" else (),
-            divergence=divergence(self.graph, value.name),
-            labelled=node.variable.role == "supervised",
-            span=node.span,
-        )
-
-    def cells(self, value: Value) -> tuple[int, ...]:
-        """The sizes of the enumeration axes up to the last that a value has."""
-        has = [f"enumeration {name}" in value.axes for name in self.enumerated]
-        sizes = [count(self.graph.q.conditionals[n]) if there else 1 for n, there in zip(self.enumerated, has, strict=True)]
-        return tuple(sizes[: len(has) - has[::-1].index(True)]) if any(has) else ()
-
-
-def _shape_is_stated(node: ConditionalNode, graph: ModelGraph) -> bool:
-    """Whether a deterministic variable has a head of its own shape; without one it is the last hidden layer."""
-    declared = graph.spec.variables.get(node.variable.name)
-    return stated_event(node.conditional) is not None or stated_event(declared) is not None
+def every_read(step: Step) -> Iterator[Value]:
+    """What a step reads, and what the steps inside of a loop do."""
+    yield from reads(step)
+    if isinstance(step, Loop):
+        yield from (value for each in step.body for value in every_read(each))
 
 
 def _listing(verb: str, side: SidePlan) -> list[str]:
-    return [f"{verb}: {side.factorisation}", *(f"  {_line(step)}" for step in side.steps)]
+    return [f"{verb}: {side.factorisation}", *(f"  {line}" for line in _lines(side.steps))]
+
+
+def _lines(steps: Iterable[Step]) -> Iterator[str]:
+    for step in steps:
+        yield _line(step)
+        if isinstance(step, Loop):
+            yield from (f"  {line}" for line in _lines(step.body))
+        if isinstance(step, Call):
+            yield from (f"  {line}" for line in _lines(step.side.steps))
 
 
 def _shown_closed(entry: tuple[str, tuple[str, ...]]) -> str:
@@ -448,18 +467,38 @@ def _shown_closed(entry: tuple[str, tuple[str, ...]]) -> str:
 
 
 def _line(step: Step) -> str:
-    span = f"  line {step.span.line}" if step.span else ""
+    span = getattr(step, "span", None)
+    return _text(step) + (f"  line {span.line}" if span else "")
+
+
+def _text(step: Step) -> str:
     match step:
         case Given():
-            text = f"given    {step.value}{f', {step.mask}' if step.mask else ''}"
+            return f"given    {step.value}{f', {step.mask}' if step.mask else ''}"
+        case Index():
+            return f"index    {step.value}"
+        case Active():
+            return f"active   {step.value} from {step.count.python}"
         case Compute():
-            inputs = ", ".join(value.python for value in step.inputs)
-            text = f"compute  {', '.join(map(str, step.outputs))} = {step.network.attribute}({inputs})"
+            inputs = ", ".join(each.value.python for each in step.inputs)
+            return f"compute  {', '.join(map(str, step.outputs))} = {step.network.attribute}({inputs})"
+        case Gather():
+            inputs = ", ".join(each.value.python for each in step.inputs)
+            return f"gather   {step.output} = {step.pool.attribute}({inputs})  {step.pool.over}"
+        case Assign():
+            return f"assign   {step.value} = {step.code}"
         case Draw():
-            text = f"draw     {step.value} ~ {_conditional(step)}  {step.gradient}{', labelled' * step.labelled}"
+            how = "collapsed to its mean" if step.collapse else step.gradient
+            return f"draw     {step.value} ~ {_conditional(step)}  {how}{', labelled' * step.labelled}"
         case Score():
-            text = f"score    {step.value} ~ {_conditional(step)}"
-    return text + span
+            return f"score    {step.value} ~ {_conditional(step)}{'  collapsed to its mean' * step.collapse}"
+        case Slice():
+            return f"slice    {step.value} of {step.source.python}"
+        case Loop():
+            carried = ", ".join(f"{each.before.python} = {each.after.python}" for each in step.carried)
+            return f"loop     {step.plate} of {step.size}, carrying {carried}"
+        case Call():
+            return f"call     {step.submodel}({', '.join(value.python for _, value in step.inputs)})  {step.side.factorisation}"
 
 
 def _conditional(step: Draw | Score) -> str:

@@ -7,16 +7,20 @@ mistake stops it, since the rest would be echoes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypedDict
 
 from graphvae.compiler import structure
-from graphvae.compiler.dag import topological_order
+from graphvae.compiler.computed import check_expressions, parsed, with_event
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, check_draws, choose
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, VariableNode
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, Side, SideName, VariableNode
 from graphvae.compiler.networks import check_networks, complete
+from graphvae.compiler.order import arrange, flat
 from graphvae.compiler.plugins import Plugin
 from graphvae.compiler.spec import Conditional, Objective, ParameterValue, Spec, Variable
+from graphvae.compiler.submodels import Imported, check_outer, import_submodels
 
 
 def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:
@@ -25,18 +29,29 @@ def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:
     Raises SpecError at the first name, edge, parameter or coverage that cannot be, with its place in the text.
     """
     check_networks(spec, plugin)
+    imported = import_submodels(spec, lambda inner: resolve(inner, plugin))
+    plates = {
+        name: PlateNode(name, plate.size, plate.active or "", plate.symbol or "", spec.key("plates", name))
+        for name, plate in spec.plates.items()
+    }
+    plates |= imported.plates
     variables = {name: _declared(name, variable, spec) for name, variable in spec.variables.items()}
+    structure.check_names(spec)
+    variables |= imported.variables
     structure.check_observed(variables, spec)
     variables |= _defined_by_conditionals(spec, variables)
     structure.check_defined(variables, spec)
-    p = _side("p", spec, variables)
-    q = _with_gradients(_side("q", spec, variables), p, spec.objective)
-    graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q)
+    structure.check_plates(plates, variables, spec)
+    maker = _Maker(spec, plugin, imported, plates, variables)
+    p = maker.side("p")
+    q = _with_gradients(maker.side("q"), p, spec.objective)
+    variables = maker.variables
+    graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q, plates, imported.submodels)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
     check_draws(graph)
     objective = graph.spec.objective.model_copy(update={"samples": graph.spec.objective.samples or _samples(graph)})
-    return ModelGraph(graph.spec.model_copy(update={"objective": objective}), variables, p, q)
+    return replace(graph, spec=graph.spec.model_copy(update={"objective": objective}))
 
 
 def _samples(graph: ModelGraph) -> int:
@@ -52,11 +67,28 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
     if variable.distribution is None:
         stated = structure.stated_event(variable)
         event = _event_of_conditional(name, spec) if stated is None else stated
-        return VariableNode(name, "deterministic", None, event, span)
+        return VariableNode(name, "deterministic", None, event, span, plates=_plates_of(name, spec))
     family = FAMILIES[variable.distribution]
-    event = (structure.stated_event(variable) or ()) + ((variable.categories or 0,) if family.simplex else ())
-    number, masked = _number(family, variable), variable.missing == "mask"
-    return VariableNode(name, variable.role, family, event, span, bool(variable.soft), number, masked)
+    categories = len(variable.values) if variable.values else variable.categories or 0
+    return VariableNode(
+        name=name,
+        role=variable.role,
+        family=family,
+        event=(structure.stated_event(variable) or ()) + ((categories,) if family.simplex else ()),
+        span=span,
+        soft=bool(variable.soft),
+        number=_number(family, variable),
+        masked=variable.missing == "mask",
+        plates=_in_order(variable.plates, spec),
+        values=variable.values,
+        collapse=variable.collapse is not None,
+    )
+
+
+def _in_order(plates: Iterable[str], spec: Spec) -> tuple[str, ...]:
+    """Plates from the outermost, in the order of the text; one that is not there keeps its place, and is found later."""
+    order = list(spec.plates)
+    return tuple(sorted(plates, key=lambda name: order.index(name) if name in order else len(order)))
 
 
 def _number(family: Family, block: Variable | Conditional) -> int:
@@ -72,8 +104,15 @@ def _defined_by_conditionals(spec: Spec, declared: Mapping[str, VariableNode]) -
             if name not in declared and name not in found:
                 structure.check_definition(side, name, conditional, spec, declared)
                 event = _event_of_conditional(name, spec)
-                found[name] = VariableNode(name, "deterministic", None, event, spec.key(side, name))
+                place = spec.key(side, name)
+                found[name] = VariableNode(name, "deterministic", None, event, place, plates=_plates_of(name, spec))
     return found
+
+
+def _plates_of(name: str, spec: Spec) -> tuple[str, ...]:
+    """The plates of a deterministic variable, from wherever they are written first."""
+    blocks = [spec.variables.get(name), *(conditionals.get(name) for _, conditionals in _sides(spec))]
+    return next((_in_order(block.plates, spec) for block in blocks if block and block.plates), ())
 
 
 def _sides(spec: Spec) -> list[tuple[SideName, Mapping[str, Conditional]]]:
@@ -86,47 +125,97 @@ def _event_of_conditional(name: str, spec: Spec) -> tuple[int, ...]:
     return next((structure.deterministic_event(name, conditional, spec) for conditional in defined), None) or ()
 
 
-def _side(side: SideName, spec: Spec, variables: Mapping[str, VariableNode]) -> Side:
-    written = dict(_sides(spec))[side]
-    nodes = {name: variables[name] for name in written}
-    if side == "p":
-        nodes |= {name: node for name, node in variables.items() if node.inferred}
-    parents: dict[str, tuple[str, ...]] = dict.fromkeys(nodes, ())
-    for name, conditional in written.items():
-        structure.check_conditional(side, variables[name], conditional, spec, variables)
-        parents[name] = tuple(parent.variable for parent in conditional.parents)
-    structure.check_acyclic(side, parents, spec)
-    made = [
-        _node(side, variables[name], written.get(name), spec, variables) for name in topological_order(parents) if name in nodes
-    ]
-    return Side(side, {node.variable.name: node for node in made})
+@dataclass
+class _Maker:
+    """Makes the sides. The shapes of values that only an expression tells become known on the way."""
+
+    spec: Spec
+    plugin: Plugin | None
+    imported: Imported
+    plates: Mapping[str, PlateNode]
+    variables: dict[str, VariableNode]
+
+    def side(self, side: SideName) -> Side:
+        """P or q, every conditional behind its parents."""
+        written = dict(_sides(self.spec))[side]
+        inner: Mapping[str, ConditionalNode] = getattr(self.imported, side)
+        nodes = {
+            name: replace(node, variable=self.variables[name], **self.around(self.variables[name], node.parents))
+            for name, node in inner.items()
+        }
+        nodes |= {name: self.bound(side, name, conditional) for name, conditional in written.items()}
+        if side == "p":
+            missing = [name for name, node in self.variables.items() if node.inferred and name not in nodes]
+            nodes |= {name: self.standard(self.variables[name]) for name in missing}
+        structure.check_acyclic(side, {name: node.before for name, node in nodes.items()}, self.spec)
+        units = arrange(side, nodes)
+        made = {}
+        for name in flat(units):
+            own = name in written
+            made[name] = self.completed(side, nodes[name]) if own else nodes[name]
+        return Side(side, made, units)
+
+    def bound(self, side: SideName, name: str, written: Conditional) -> ConditionalNode:
+        """A conditional as it is written, with its names bound."""
+        variable = self.variables[name]
+        check_outer(side, name, written, self.imported, self.spec)
+        structure.check_parents(side, variable, written, self.spec, self.variables, self.plates)
+        family, number = variable.family, variable.number
+        if written.distribution:
+            family = FAMILIES[written.distribution]
+            own = family.number is not None and not family.number.argument  # what bounds the values is the variable's
+            number = _number(family, written) if own else variable.number
+        node = ConditionalNode(variable, family, written, self.spec.key(side, name), number)
+        return replace(
+            node,
+            indices=tuple(parent.variable for parent in written.parents if parent.variable in self.plates),
+            **self.around(variable, [parent.variable for parent in written.parents if not parent.previous]),
+        )
+
+    def standard(self, variable: VariableNode) -> ConditionalNode:
+        """The standard prior."""
+        standard = Conditional(parameters=_standard(variable.family))
+        node = ConditionalNode(variable, variable.family, standard, variable.span, variable.number)
+        return replace(node, **self.around(variable, []))
+
+    def around(self, variable: VariableNode, parents: Iterable[str]) -> _Around:
+        """The plates that a conditional gathers over, and the counts and slots of its plates."""
+        reached = {plate for parent in parents if parent in self.variables for plate in self.variables[parent].plates}
+        gathered = tuple(plate for plate in self.plates if plate in reached and plate not in variable.plates)
+        counts = (self.plates[plate].count for plate in (*variable.plates, *gathered))
+        return {
+            "gathered": gathered,
+            "counts": tuple(dict.fromkeys(count for count in counts if count)),
+            "slots": prod(self.plates[plate].size for plate in variable.plates),
+        }
+
+    def completed(self, side: SideName, node: ConditionalNode) -> ConditionalNode:
+        """A conditional with its expressions, its parameters and the widths of its network; its parents are completed."""
+        name, written = node.variable.name, node.conditional
+        node = replace(node, expressions=parsed(node))
+        if node.family is None:
+            self.variables[name] = with_event(node, self.spec, self.variables, self.plates, self.plugin)
+            node = replace(node, variable=self.variables[name])
+        structure.check_conditional(side, node, self.spec)
+        check_expressions(node, self.variables, self.plates, self.plugin)
+        node = replace(node, conditional=written.model_copy(update={"parameters": _parameters(node.family, written)}))
+        if not node.heads and (node.family is not None or (written.value and not written.network)):
+            return node
+        stated = any(structure.stated_event(block) is not None for block in (written, self.spec.variables.get(name)))
+        network = complete(node, self.variables, self.plates, stated)
+        return replace(node, conditional=node.conditional.model_copy(update={"network": network}))
+
+
+class _Around(TypedDict):
+    gathered: tuple[str, ...]
+    counts: tuple[str, ...]
+    slots: int
 
 
 def _with_gradients(q: Side, p: Side, objective: Objective) -> Side:
     chosen = choose(q, p, objective)
-    return Side("q", {name: _drawn(node, chosen[name]) if node.family else node for name, node in q.conditionals.items()})
-
-
-def _node(
-    side: SideName, variable: VariableNode, written: Conditional | None, spec: Spec, variables: Mapping[str, VariableNode]
-) -> ConditionalNode:
-    if written is None:
-        standard = Conditional(parameters=_standard(variable.family))
-        return ConditionalNode(variable, variable.family, standard, variable.span, variable.number)
-    family, number = variable.family, variable.number
-    if written.distribution:
-        family = FAMILIES[written.distribution]
-        own = family.number is not None and not family.number.argument  # what bounds the values is the variable's
-        number = _number(family, written) if own else variable.number
-    parameters = _parameters(family, written)
-    node = ConditionalNode(
-        variable, family, written.model_copy(update={"parameters": parameters}), spec.key(side, variable.name), number
-    )
-    if not node.heads and family is not None:
-        return node
-    blocks = (written, spec.variables.get(variable.name))
-    network = complete(node, variables, stated=any(structure.stated_event(block) is not None for block in blocks))
-    return replace(node, conditional=node.conditional.model_copy(update={"network": network}))
+    made = {name: _drawn(node, chosen[name]) if name in chosen else node for name, node in q.conditionals.items()}
+    return replace(q, conditionals=made)
 
 
 def _drawn(node: ConditionalNode, choice: Choice) -> ConditionalNode:
@@ -166,4 +255,5 @@ def _options(node: VariableNode) -> dict[str, object]:
 
 
 def _ordered(side: Side, names: Iterable[str]) -> dict[str, Conditional]:
-    return {name: side.conditionals[name].conditional for name in names if name in side.conditionals}
+    own = {name: node for name, node in side.conditionals.items() if not node.submodel}
+    return {name: own[name].conditional for name in names if name in own}

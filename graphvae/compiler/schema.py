@@ -32,10 +32,13 @@ from graphvae.compiler.spec import (
     Network,
     Objective,
     Parent,
+    Plates,
     Rescale,
     Schedule,
     Spec,
     Split,
+    SubmodelDraw,
+    SubmodelVariable,
     Variable,
     VariableName,
 )
@@ -60,7 +63,7 @@ _NAMES: tuple[tuple[Any, str, JsonSchemaValue], ...] = (
             "title": "Name of a variable",
             "description": "The name of a variable, or of one in a sub-model: submodel.name.",
             "type": "string",
-            "pattern": rf"^(?!.*\.previous$){_NAME}(\.{_NAME})?$",
+            "pattern": rf"^(?!.*\.previous$){_NAME}(\.{_NAME})*$",
         },
     ),
     (
@@ -68,9 +71,9 @@ _NAMES: tuple[tuple[Any, str, JsonSchemaValue], ...] = (
         "Reference",
         {
             "title": "Reference",
-            "description": "A variable: name or submodel.name, either with .previous.",
+            "description": "A variable: name or submodel.name, either with .previous, in the slot before; or a plate's index.",
             "type": "string",
-            "pattern": rf"^{_NAME}(\.{_NAME})?(\.previous)?$",
+            "pattern": rf"^{_NAME}(\.{_NAME})*$",
         },
     ),
 )
@@ -139,10 +142,13 @@ class _Generator(GenerateJsonSchema):
         return super().function_plain_schema(schema)
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
-        """The families, which a table lists; what else comes before a value only turns lists into tuples."""
-        made = super().function_before_schema(schema)
-        family = _validator(Variable.model_fields["distribution"].metadata, BeforeValidator)
-        return {**made, "enum": list(FAMILIES)} if schema["function"]["function"] == family else made
+        """The families, which a table lists, and lists of one without brackets; else lists only become tuples."""
+        made, function = super().function_before_schema(schema), schema["function"]["function"]
+        if function == _validator(Variable.model_fields["distribution"].metadata, BeforeValidator):
+            return {**made, "enum": list(FAMILIES)}
+        if function == _validator(get_args(Plates), BeforeValidator):
+            return {"anyOf": [made["items"], {**made, "uniqueItems": True}]}
+        return made
 
 
 def _validator(metadata: Iterable[object], kind: type[PlainValidator] | type[BeforeValidator]) -> object:
@@ -151,13 +157,14 @@ def _validator(metadata: Iterable[object], kind: type[PlainValidator] | type[Bef
 
 
 def _descriptions(block: type[Block]) -> Iterator[tuple[str, str]]:
-    """The docstring below each field, by the key that a person writes."""
-    [definition] = ast.parse(textwrap.dedent(inspect.getsource(block))).body
-    assert isinstance(definition, ast.ClassDef)
-    for field, below in pairwise(definition.body):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                yield block.model_fields[name].alias or name, _joined(text)
+    """The docstring below each field, by the key that a person writes; a block inherits some of them."""
+    for owner in (each for each in block.__mro__ if issubclass(each, Block) and each is not Block):
+        [definition] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, below in pairwise(definition.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    yield block.model_fields[name].alias or name, _joined(text)
 
 
 def _joined(text: str) -> str:
@@ -250,6 +257,8 @@ def _of_kinds() -> Iterator[JsonSchemaValue]:
         owners = [kind for kind, keys in KINDS.items() if key in keys]
         kind = {"enum": owners} if owners else {"not": {"enum": list(KINDS)}}
         yield {"dependencies": {key: {"properties": {"kind": kind}, "required": ["kind"] * (usual not in owners)}}}
+    yield {"dependencies": {"pool": {"properties": {"kind": {"enum": list(KINDS)}}}}}
+    yield {"if": _has(kind=["gru"]), "then": {"required": ["size"]}}
 
 
 def _scheduled(**bounds: float) -> JsonSchemaValue:
@@ -259,13 +268,14 @@ def _scheduled(**bounds: float) -> JsonSchemaValue:
 
 
 def _parameters() -> JsonSchemaValue:
-    """Every parameter of every family, with the widest interval that it has in any; a spelling takes numbers only."""
+    """Every parameter of every family, with the widest interval that it has in any; a spelling takes no words."""
     rows: dict[str, list[Parameter]] = {}
     spelled = [(row, head) for family in FAMILIES.values() for row, head in family.spellings]
     for row in [*(row for family in FAMILIES.values() for row in family.parameters), *(row for row, _ in spelled)]:
         rows.setdefault(row.name, []).append(row)
-    numbers = {row.name for row, _ in spelled}
-    made = {name: {**({"type": "number"} if name in numbers else {}), **_interval(each)} for name, each in rows.items()}
+    names = {row.name for row, _ in spelled}
+    wordless = {"not": {"enum": ["learned", "head"]}}
+    made = {name: {**(wordless if name in names else {}), **_interval(each)} for name, each in rows.items()}
     twice = [_not_both(name, head) for name, head in sorted({(row.name, head) for row, head in spelled})]
     return {"propertyNames": {"enum": list(made)}, "properties": made, "allOf": twice}
 
@@ -289,13 +299,22 @@ def _under(objective: JsonSchemaValue, **keys: JsonSchemaValue | bool) -> JsonSc
 
 
 _PARENTS = {"required": ["parents"], "properties": {"parents": {"minItems": 1}}}
+_COMPUTED = {"distribution": False, "gradient": False, "temperature": False, "parameters": {"maxProperties": 0}}
+_GRU = {"properties": {"network": _has(kind=["gru"])}, "required": ["network"]}
+_RELAXED = {"properties": {"gradient": {"enum": list(RELAXED)}}}
+_INFERRED = {"properties": {"role": {"enum": ["latent", "supervised"]}}}
 _LIST = {"minItems": 1, "uniqueItems": True}
 _SIMPLEX = [family.name for family in FAMILIES.values() if family.simplex]
 _VECTOR = [family.name for family in FAMILIES.values() if family.vector]
 
 _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
     Spec: (
-        {"properties": {"variables": _some(_has(role=["observed"]))}},
+        {
+            "anyOf": [
+                {"properties": {"variables": _some(_has(role=["observed"]))}},
+                {"properties": {"submodels": {"minProperties": 1}}, "required": ["submodels"]},
+            ]
+        },
         _conditionals("p", distribution=False, gradient=False, temperature=False),
         _under(_has(samples=[1]), gradient={"not": {"const": "score_function"}}),
         _under(_has(bound=["importance", "importance_dreg"]), gradient={"not": {"const": "straight_through"}}),
@@ -309,18 +328,26 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
         _not_both("size", "shape"),
         *(_only_with(key, distribution=_families(key)) for key in Variable.words() if _families(key)),
         *_needs(),
-        {"if": _has(distribution=_SIMPLEX), "then": {"required": ["categories"]}},
+        _not_both("categories", "values"),
+        _only_with("values", distribution=["categorical"]),
+        {"properties": {"values": {"uniqueItems": True}}},
+        {"if": _has(distribution=_SIMPLEX), "then": {"anyOf": [{"required": ["categories"]}, {"required": ["values"]}]}},
         {"if": _has(distribution=_VECTOR), "then": {"anyOf": [{"required": ["size"]}, {"required": ["shape"]}]}},
         {"if": _has(role=["supervised", "observed", "given"]), "then": {"required": ["distribution"]}},
         _only_with("missing", role=["observed"]),
+        {"dependencies": {"collapse": _INFERRED}},
     ),
+    SubmodelVariable: ({"dependencies": {"collapse": _INFERRED}},),
+    SubmodelDraw: ({"dependencies": {"temperature": _RELAXED}},),
     Conditional: (
         _not_both("size", "shape"),
         *(_only_with(key, distribution=_families(key)) for key in Conditional.words() if _families(key)),
         *_needs(),
         {"properties": {"parents": {"uniqueItems": True}, "parameters": _parameters()}},
         {"if": {"properties": {"parameters": _some({"const": "head"})}, "required": ["parameters"]}, "then": _PARENTS},
-        {"dependencies": {"network": _PARENTS, "temperature": {"properties": {"gradient": {"enum": list(RELAXED)}}}}},
+        {"dependencies": {"network": _PARENTS, "value": _PARENTS, "temperature": _RELAXED}},
+        {"dependencies": {"value": {"properties": _COMPUTED}}},
+        {"if": _GRU, "then": {"properties": {**_COMPUTED, "value": False, "parents": {"minItems": 2}}}},
         {"properties": {"temperature": _scheduled(exclusiveMinimum=0)}},
     ),
     Network: tuple(_of_kinds()),

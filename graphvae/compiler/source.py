@@ -82,8 +82,8 @@ class Source:
         assert all(span.line > 0 for _, span in _walk(self.root, ()))
 
 
-def read(path: str | Path) -> Source:
-    """Read a spec file.
+def read(path: str | Path, via: Span | None = None) -> Source:
+    """Read a spec file; `via` is the place in another spec that names it, which every place in this one then remembers.
 
     Raises SpecError for a file that cannot be read and for anything `read_text` refuses.
     """
@@ -93,18 +93,18 @@ def read(path: str | Path) -> Source:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise SpecError.of("GV001", f"cannot read {file}: {reason}") from None
+        raise SpecError.of("GV001", f"cannot read {file}: {reason}", via) from None
     try:
-        return read_text(raw.decode(), file)
+        return read_text(raw.decode(), file, via)
     except UnicodeDecodeError as error:
         if len(raw) > MAX_BYTES:
-            raise _too_large(file) from None
+            raise _too_large(file, via) from None
         line = raw.count(b"\n", 0, error.start) + 1
         message = f"{file} is not UTF-8: byte {raw[error.start]:#04x} in line {line}"
-        raise SpecError.of("GV001", message, hint="save the file as UTF-8") from None
+        raise SpecError.of("GV001", message, via, "save the file as UTF-8") from None
 
 
-def read_text(text: str, file: str) -> Source:
+def read_text(text: str, file: str, via: Span | None = None) -> Source:
     r"""Read the text of a spec.
 
     >>> source = read_text("model: m2\nobjective: {alpha: 1e1}", "m2.yaml")
@@ -115,10 +115,10 @@ def read_text(text: str, file: str) -> Source:
     a leading zero, and documents beyond the bounds on size, depth and aliases.
     """
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise _too_large(file)
-    value, span = _Reader(text, file).document()
+        raise _too_large(file, via)
+    value, span = _Reader(text, file, via=via).document()
     if value is None:
-        raise SpecError.of("GV002", f"{file} is empty", hint=_BEGINNING)
+        raise SpecError.of("GV002", f"{file} is empty", via, _BEGINNING)
     if not isinstance(value, Map):
         raise SpecError.of("GV052", "a spec is a mapping of keys to values", span, _BEGINNING)
     return Source(file, value)
@@ -134,8 +134,8 @@ def is_text(scalar: str) -> bool:
     return scalar not in _WORDS and not any(row.fullmatch(scalar) for row in (_INTEGER, _FLOAT)) and _is_balanced(scalar)
 
 
-def _too_large(file: str) -> SpecError:
-    return SpecError.of("GV006", f"{file} is too large: a spec has at most {MAX_BYTES:,} bytes")
+def _too_large(file: str, via: Span | None) -> SpecError:
+    return SpecError.of("GV006", f"{file} is too large: a spec has at most {MAX_BYTES:,} bytes", via)
 
 
 class _Composer(yaml.BaseLoader):
@@ -183,8 +183,8 @@ class _Reader:
     belongs to the first line, and is not read.
     """
 
-    def __init__(self, text: str, file: str, before: str = "") -> None:
-        self.text, self.file, self.before = text.removeprefix("\ufeff"), file, before
+    def __init__(self, text: str, file: str, before: str = "", via: Span | None = None) -> None:
+        self.text, self.file, self.before, self.via = text.removeprefix("\ufeff"), file, before, via
         self.lines = _BREAK.split(before + _REFUSED.sub("\ufffd", self.text))
         self.starts = [0, *(found.end() for found in _BREAK.finditer(self.text))]
         self.nodes = 0
@@ -219,7 +219,7 @@ class _Reader:
     def span(self, start: int, end: int) -> Span:
         end = start + len(self.text[start:end].rstrip())
         (line, column), (end_line, end_column) = self.place(start), self.place(end)
-        return Span(self.file, line, column, end_line, end_column, self.lines[line - 1])
+        return Span(self.file, line, column, end_line, end_column, self.lines[line - 1], self.via)
 
     def place(self, index: int) -> tuple[int, int]:
         line = bisect_right(self.starts, index)

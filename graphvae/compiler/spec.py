@@ -32,7 +32,7 @@ from graphvae.compiler.source import Map, Seq, Source, is_text
 
 @dataclass(frozen=True)
 class Reference:
-    """What a parent is named by: `name` or `submodel.name`, either with `.previous`.
+    """What a parent is named by: `name` or `submodel.name`, either with `.previous`; a sub-model may stand inside another.
 
     >>> Reference.parse("glyph.digit.previous")
     Reference(variable='glyph.digit', previous=True)
@@ -47,7 +47,7 @@ class Reference:
         parts = text.split(".") if isinstance(text, str) else []
         previous = len(parts) > 1 and parts[-1] == "previous"
         names = parts[:-1] if previous else parts
-        if not 1 <= len(names) <= 2 or not all(map(_is_name, names)):
+        if not names or not all(map(_is_name, names)):
             raise _no_reference("a reference to a variable", "write a variable's name; a ',' separates several: [a, b]")
         return cls(".".join(names), previous)
 
@@ -102,6 +102,10 @@ def _family(value: object) -> object:
     return value
 
 
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 _to_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 Name = Annotated[str, PlainValidator(_name)]
@@ -110,7 +114,8 @@ Parent = Annotated[Reference, PlainValidator(Reference.parse), PlainSerializer(s
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
-ParameterValue = Annotated[float | Literal["learned", "head"], _one_of("a number, 'learned' or 'head'")]
+ParameterValue = Annotated[float | str, _one_of("a number, 'learned', 'head', or an expression over the parents")]
+Plates = Annotated[tuple[Name, ...], BeforeValidator(_listed), _one_of("the name of a plate, or a list of them")]
 Role = Literal["latent", "supervised", "observed", "given"]
 
 
@@ -160,7 +165,19 @@ Temperature = Annotated[
 ]
 
 
-class Variable(Block):
+class Repeated(Block):
+    """What may stand in plates."""
+
+    plate: Plates | None = None
+    """The plate that repeats it, or a list of several."""
+
+    @property
+    def plates(self) -> tuple[str, ...]:
+        """The plates that repeat it, as written."""
+        return self.plate or ()
+
+
+class Variable(Repeated):
     """One variable: its family, its shape, and when it is known."""
 
     distribution: Annotated[str | None, BeforeValidator(_family)] = None
@@ -173,6 +190,10 @@ class Variable(Block):
     """The shape of an array, such as [1, 28, 28] for an image."""
     categories: Annotated[int, Field(ge=2)] | None = None
     """How many values a categorical variable has; in the data they are the integers from 0."""
+    values: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2), _to_tuple] | None = None
+    """The numbers that the categories stand for, in rising order, in place of `categories`: what a count counts."""
+    collapse: Literal["mean"] | None = None
+    """`mean`: where the value is not known, it is the mean of its conditional, on each side its own, and is not scored."""
     soft: bool | None = None
     """Bernoulli only: accept values between 0 and 1. The likelihood is then no density, and is reported as none."""
     total_count: Positive | None = None
@@ -194,8 +215,9 @@ KINDS = {
     "conv": ("channels", "hidden", *_LAYERS),
     "deconv": ("hidden", "channels", *_LAYERS),
     "residual": ("hidden", *_LAYERS),
+    "gru": ("size",),
 }
-Kind = Annotated[Literal["mlp", "conv", "deconv", "residual"] | Name, _one_of("the name of a kind of network")]
+Kind = Annotated[Literal["mlp", "conv", "deconv", "residual", "gru"] | Name, _one_of("the name of a kind of network")]
 
 
 class Network(Block):
@@ -203,19 +225,25 @@ class Network(Block):
 
     kind: Kind = "mlp"
     """`mlp`; `conv`, which sees parents [channels, height, width] through convolutions; `deconv`, which makes heads [channels,
-    height, width] by convolutions; `residual`, an mlp with residual blocks; or a class of the file that `--plugin` names."""
+    height, width] by convolutions; `residual`, an mlp with residual blocks; `gru`, one step of a gated recurrent unit, for a
+    deterministic variable that is its own previous one; or a class of the file that `--plugin` names."""
     channels: Annotated[tuple[Positive, ...], Field(min_length=1), _to_tuple] | None = None
     """The planes of each convolution of a conv or deconv, which halves or doubles height and width. Left out: as many as lead
     to or from at most 7 pixels, their planes doubling from 16 or, for more than 16 pixels, from 32."""
     hidden: Annotated[tuple[Positive, ...], _to_tuple] | None = None
     """The widths of the hidden layers. Left out: two layers (a conv or deconv has one, a residual network three), their width a
     power of two that follows from the shapes."""
+    size: Positive | None = None
+    """The length of the state of a gru."""
     activation: Literal["relu", "softplus", "tanh", "elu", "gelu", "silu"] = "relu"
     """The non-linearity after each hidden layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of hidden units that is dropped in training."""
     normalisation: Literal["none", "batch", "layer"] = "none"
     """What stands between a hidden layer and its non-linearity."""
+    pool: Literal["sum", "mean", "max", "attention"] | None = None
+    """How parents in a plate that the variable is not in are gathered: each slot's pass through a hidden layer, and these are
+    summed up, averaged, compared, or weighed by attention."""
     options: dict[Name, Any] = Field(default_factory=dict)
     """What a class of one's own is given beside its parents and heads, by name."""
 
@@ -230,24 +258,29 @@ class Network(Block):
         return self.kind.capitalize() if self.kind in KINDS else self.kind
 
     def __str__(self) -> str:
-        widths = {"channels": self.channels, "hidden": self.hidden}
-        return " ".join([self.kind, *(str(list(widths[key] or ())) for key in self.keys if key in widths)])
+        widths = {"channels": self.channels, "hidden": self.hidden, "size": (self.size or 0,)}
+        pooled = [f"pool={self.pool}"] if self.pool else []
+        return " ".join([self.kind, *(str(list(widths[key] or ())) for key in self.keys if key in widths), *pooled])
 
     @model_serializer(mode="wrap")
     def _of_its_kind(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if key in ("kind", *self.keys)}
+        return {key: value for key, value in dump(self).items() if key in ("kind", "pool", *self.keys)}
 
 
-class Conditional(Block):
+class Conditional(Repeated):
     """One factor of p or q: the parents of a variable, and how its parameters follow from them."""
 
     parents: Annotated[tuple[Parent, ...], _to_tuple] = ()
-    """The variables that this one depends on."""
+    """The variables that this one depends on; `NAME.previous` is one in the slot before, a plate the index of the slot."""
     network: Network | None = None
     """The network from the parents. Left out: an mlp, where there are parents and a parameter that nothing else sets."""
     parameters: dict[str, ParameterValue] = Field(default_factory=dict)
-    """Parameters of the family that the network does not set: a number, or `learned`, one value for all rows; `head` has the
-    network set one that is learned if nothing is said."""
+    """Parameters of the family that the network does not set: a number; `learned`, one value for all rows; an expression over
+    the parents; `head` has the network set one that is learned if nothing is said."""
+    value: str | None = None
+    """Of a deterministic variable: an expression over the parents, in which `network` is what its network gives."""
+    initial: Literal["zero", "learned"] | None = None
+    """What stands before the first slot where a `.previous` of this variable is read: zeros if nothing is said."""
     distribution: Annotated[str | None, BeforeValidator(_family)] = None
     """In q: another family than p's, over the same support."""
     components: Positive | None = None
@@ -268,6 +301,50 @@ class Conditional(Block):
     def written_out(cls, data: Any) -> Any:
         """A bare list is short for the parents."""
         return _with_parents(data) if isinstance(data, Seq) else data
+
+
+class Plate(Block):
+    """A named axis of slots, which repeats variables."""
+
+    size: Positive
+    """How many slots there are."""
+    active: VariableName | None = None
+    """The variable that counts how many of the slots are active, the first ones; what is in the others counts nothing."""
+    symbol: Name | None = None
+    """The index of a slot in pictures and equations."""
+
+
+class SubmodelVariable(Block):
+    """What a variable of a sub-model is in the outer model."""
+
+    role: Role | None = None
+    """Its role. Left out: its own, but an observed variable that the outer q infers is latent."""
+    collapse: Literal["mean"] | None = None
+    """`mean`: where the value is not known, it is the mean of its conditional, on each side its own, and is not scored."""
+
+
+class SubmodelDraw(Block):
+    """How the outer model draws a variable of a sub-model."""
+
+    gradient: Gradient | None = None
+    """How a draw passes gradients on."""
+    temperature: Temperature | None = None
+    """The temperature of a concrete or straight-through draw."""
+
+
+class Submodel(Repeated):
+    """A spec that is used inside this one. Its objective, data and training are ignored."""
+
+    spec: str
+    """The file, from the folder of this spec."""
+    weights: str | None = None
+    """The run folder that its weights come from, from the folder of this spec. Left out: it begins as any network does."""
+    train: Literal["frozen", "fine_tune"] = "fine_tune"
+    """Whether its weights stay as they are, or are trained with the rest."""
+    variables: dict[VariableName, SubmodelVariable] = Field(default_factory=dict)
+    """What its variables are in this model."""
+    q: dict[VariableName, SubmodelDraw] = Field(default_factory=dict)
+    """How its variables are drawn in this model."""
 
 
 class Objective(Block):
@@ -446,11 +523,19 @@ class Validation(Block):
     """The seed of their draw."""
 
 
+class Slots(Block):
+    """What the number of a slot means in the data."""
+
+    order: Literal["left_to_right", "as_stored"]
+    """The order of the slots of a row: from left to right in the picture, or as the columns have them."""
+
+
 class Data(Block):
     """Where the rows come from, and which of their labels are revealed."""
 
-    source: Literal["digits", "mnist", "npz", "csv", "parquet", "images"]
-    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded; `csv` and `parquet` are tables, `npz` is a
+    source: Literal["digits", "mnist", "multi_mnist", "yaleb", "npz", "csv", "parquet", "images"]
+    """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded; `multi_mnist` composes one to three of its
+    digits on a canvas; `yaleb` are the faces of Extended Yale B, an npz or the folder of PGM files; `csv` and `parquet` are tables, `npz` is a
     file of arrays, the columns; `images` is a folder of pictures, with a folder for each class or a table, images.csv."""
     path: str | None = None
     """The file or the folder, from the folder of the spec. `--data` goes before it."""
@@ -465,6 +550,8 @@ class Data(Block):
     empty cells, is revealed wherever there is a value."""
     split: Split = Field(default_factory=Split)
     """The test rows of a source that does not name its own."""
+    slots: Slots | None = None
+    """The order of the slots of plates: needed where a label stands in a slot, since else its number means nothing."""
     validation: Validation | None = None
     """Left out: no validation label is read."""
 
@@ -527,6 +614,10 @@ class Spec(Block):
     """The name of the model, and of its class and run folders."""
     description: str = ""
     """What the model is for, in a sentence."""
+    plates: dict[Name, Plate] = Field(default_factory=dict)
+    """The plates, by name, the outermost first."""
+    submodels: dict[Name, Submodel] = Field(default_factory=dict)
+    """The specs that are used inside this one, by the name before the dot of their variables."""
     variables: Annotated[dict[Name, Variable], Field(min_length=1)]
     """The variables, by name."""
     p: dict[VariableName, Conditional]
@@ -543,6 +634,7 @@ class Spec(Block):
     def __str__(self) -> str:
         """The spec as YAML with every default visible; it parses to the same spec."""
         data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        data = {key: value for key, value in data.items() if value or key not in ("plates", "submodels")}
         return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

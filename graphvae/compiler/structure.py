@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 
 from graphvae.compiler.dag import Parents, find_cycle
 from graphvae.compiler.data_rules import check_data, check_role
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.families import FAMILIES, INFINITY, Family
-from graphvae.compiler.graph import ModelGraph, SideName, VariableNode
-from graphvae.compiler.spec import Conditional, Schedule, Spec, Variable
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, SideName, VariableNode
+from graphvae.compiler.spec import Conditional, Reference, Repeated, Schedule, Spec, Variable
 
 _NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
 _OPTIONS = ("categories", "soft", "total_count", "levels", "components", "rank")
@@ -27,6 +28,7 @@ def check_variable(name: str, variable: Variable, span: Span | None) -> None:
         message = f"'{name}' is {variable.role} and has no distribution"
         hint = "give it a distribution; a variable without one is computed, and never known"
         raise SpecError.of("GV057", message, variable.key("role"), hint)
+    _check_values(name, variable)
     for option in _OPTIONS:
         if getattr(variable, option) is not None and (family is None or option not in family.options):
             owners = [row.name for row in FAMILIES.values() if option in row.options]
@@ -44,7 +46,7 @@ def check_variable(name: str, variable: Variable, span: Span | None) -> None:
 
 def _check_family(name: str, family: Family, variable: Variable, span: Span | None) -> None:
     """What a family cannot do without: categories, a whole number, the length of a vector."""
-    if family.simplex and variable.categories is None:
+    if family.simplex and variable.categories is None and variable.values is None:
         message = f"'{name}' is {family.name}, and the number of its categories is missing"
         raise SpecError.of("GV051", message, span, "write how many values it has, as in categories: 10")
     if family.number and family.number.default is None and getattr(variable, family.number.name) is None:
@@ -55,6 +57,68 @@ def _check_family(name: str, family: Family, variable: Variable, span: Span | No
         message = f"'{name}' is {family.name}, which is a distribution over vectors, and its size is missing"
         raise SpecError.of("GV051", message, span, "write how long it is, as in size: 2")
     _check_rank(name, variable, event)
+
+
+def _check_values(name: str, variable: Variable) -> None:
+    """The numbers that categories stand for are those of a categorical variable, in rising order."""
+    if variable.values is None:
+        return
+    if variable.distribution != "categorical":
+        message = f"'values' belongs to the family categorical, and '{name}' is {variable.distribution or 'deterministic'}"
+        raise SpecError.of("GV057", message, variable.key("values"), "leave it out, or write distribution: categorical")
+    if variable.categories is not None:
+        raise SpecError.of("GV056", f"'{name}' has both categories and values", variable.key("values"), "keep one of them")
+    if list(variable.values) != sorted(set(variable.values)):
+        message = f"the values of '{name}' should rise"
+        raise SpecError.of("GV053", message, variable.span("values"), "as in values: [1, 2, 3]")
+
+
+def check_names(spec: Spec) -> None:
+    """A plate, a sub-model and a variable have different names."""
+    for name in spec.plates:
+        if name in spec.variables:
+            message = f"'{name}' is both a plate and a variable"
+            raise SpecError.of("GV117", message, spec.key("plates", name), "give one of them another name")
+    for name, variable in spec.variables.items():
+        _check_plates_there(name, variable, spec)
+        if variable.collapse and variable.role not in ("latent", "supervised"):
+            message = f"'collapse' is for variables that q infers, and '{name}' is {variable.role}"
+            raise SpecError.of("GV117", message, variable.key("collapse"), "leave it out")
+    for side in (spec.p, spec.q or {}):
+        for name, conditional in side.items():
+            _check_plates_there(name, conditional, spec)
+
+
+def _check_plates_there(name: str, block: Repeated, spec: Spec) -> None:
+    for plate in block.plates:
+        if plate not in spec.plates:
+            hint = did_you_mean(plate, spec.plates, "plates")
+            raise SpecError.of("GV117", f"'{name}' is in an unknown plate '{plate}'", block.span("plate"), hint)
+    if len(set(block.plates)) < len(block.plates):
+        raise SpecError.of("GV117", f"'{name}' names a plate twice", block.span("plate"), "leave one of them out")
+
+
+def check_plates(plates: Mapping[str, PlateNode], variables: Mapping[str, VariableNode], spec: Spec) -> None:
+    """What counts the active slots of a plate is a variable outside of it, whose values are counts and fit into it."""
+    for name, block in spec.plates.items():
+        if not block.active:
+            continue
+        count, span = variables.get(block.active), block.span("active")
+        if count is None:
+            hint = did_you_mean(block.active, variables, "variables")
+            raise SpecError.of(
+                "GV117", f"the slots of '{name}' are counted by the unknown variable '{block.active}'", span, hint
+            )
+        whole = count.family is not None and (count.family.simplex or count.family.support in ("counts", "counts to a total"))
+        if not whole or count.elements:
+            message = f"'{count.name}' is no single whole number, and cannot count the slots of '{name}'"
+            raise SpecError.of("GV117", message, span, "make it categorical, with values: [1, 2, 3], or a family over counts")
+        if name in count.plates:
+            raise SpecError.of("GV117", f"'{count.name}' is in the plate '{name}', whose slots it counts", span)
+        most = max(count.values or (count.event[-1] - 1,)) if count.family and count.family.simplex else count.number
+        if most > block.size:
+            message = f"'{count.name}' counts up to {most}, and '{name}' has {block.size} slot(s)"
+            raise SpecError.of("GV117", message, block.span("size"), f"write size: {most}, or smaller values")
 
 
 def _check_rank(name: str, block: Variable | Conditional, event: tuple[int, ...] | None) -> None:
@@ -74,19 +138,18 @@ def check_observed(variables: Mapping[str, VariableNode], spec: Spec) -> None:
 def check_definition(
     side: SideName, name: str, conditional: Conditional, spec: Spec, declared: Mapping[str, VariableNode]
 ) -> None:
-    """A name that is not under `variables` is a deterministic variable only if a network defines it."""
+    """A name that is not under `variables` is a deterministic variable only if a network or an expression defines it."""
     place = spec.key(side, name)
-    if "." in name:
-        raise SpecError.of("GV113", f"'{name}': sub-models are not built yet", place)
-    if conditional.network is None:
-        hint = did_you_mean(name, declared, "variables") + "\n(a deterministic variable is defined by a 'network')"
+    if "." in name or (conditional.network is None and conditional.value is None):
+        hint = did_you_mean(name, declared, "variables") + "\n(a deterministic variable is defined by a 'network' or a 'value')"
         raise SpecError.of("GV101", f"{side} has a conditional for the unknown variable '{name}'", place, hint)
 
 
 def check_defined(variables: Mapping[str, VariableNode], spec: Spec) -> None:
     """What has no distribution is defined by p or by q."""
     for name, node in variables.items():
-        if node.role == "deterministic" and name not in spec.p and name not in (spec.q or {}):
+        own = name in spec.variables
+        if own and node.role == "deterministic" and name not in spec.p and name not in (spec.q or {}):
             hint = f"give it a distribution, or define it in p or q: {_NETWORK.format(name=name)}"
             raise SpecError.of("GV107", f"'{name}' has no distribution, and neither p nor q defines it", node.span, hint)
 
@@ -99,52 +162,85 @@ def stated_event(block: Variable | Conditional | None) -> tuple[int, ...] | None
 
 
 def deterministic_event(name: str, conditional: Conditional, spec: Spec) -> tuple[int, ...] | None:
-    """The shape of a deterministic variable: stated here, or under `variables`, or that of the last hidden layer."""
+    """The shape of a deterministic variable: stated here, or under `variables`, or that of its network's last hidden layer."""
     for block in (conditional, spec.variables.get(name)):
         if (event := stated_event(block)) is not None:
             return event
-    hidden = conditional.network.hidden if conditional.network else None
-    return hidden[-1:] if hidden else None
+    if conditional.network is None or conditional.value is not None:
+        return None
+    if conditional.network.kind == "gru":
+        return (conditional.network.size,) if conditional.network.size else None
+    return conditional.network.hidden[-1:] if conditional.network.hidden else None
 
 
-def check_conditional(
-    side: SideName, variable: VariableNode, conditional: Conditional, spec: Spec, variables: Mapping[str, VariableNode]
+def check_parents(
+    side: SideName,
+    variable: VariableNode,
+    conditional: Conditional,
+    spec: Spec,
+    variables: Mapping[str, VariableNode],
+    plates: Mapping[str, PlateNode],
 ) -> None:
-    """A conditional stands on the right side, names parents that are there, and sets parameters that its family has."""
-    span = spec.key(side, variable.name)
+    """A conditional stands on the right side, and its parents are there, in plates that it can reach."""
     if variable.role == "given" or (side == "q" and variable.role == "observed"):
         reason = "q conditions on it" if side == "q" else "p conditions on it, and never scores it"
         message = f"'{variable.name}' is {variable.role}, and cannot have a conditional in {side}: {reason}"
-        raise SpecError.of("GV106", message, span, "leave it out")
-    _check_parents(side, variable, conditional, spec, variables)
-    family = _family_of(side, variable, variable.family, conditional) if variable.family else None
-    _check_numbers(variable.name, family, conditional)
-    if family is None:
-        _check_deterministic(side, variable, conditional, spec)
-    else:
-        _check_random(side, variable, family, conditional)
-
-
-def _check_parents(
-    side: SideName, variable: VariableNode, conditional: Conditional, spec: Spec, variables: Mapping[str, VariableNode]
-) -> None:
+        raise SpecError.of("GV106", message, spec.key(side, variable.name), "leave it out")
     seen = set()
     for index, parent in enumerate(conditional.parents):
         span = conditional.span("parents", index)
-        if "." in str(parent):
-            part = "slots" if parent.previous else "sub-models"
-            raise SpecError.of("GV113", f"'{parent}': {part} are not built yet", span)
-        if parent.variable not in variables:
-            message = f"'{variable.name}' has an unknown parent '{parent}' in {side}"
-            raise SpecError.of("GV104", message, span, did_you_mean(parent.variable, variables, "variables"))
         if parent in seen:
             raise SpecError.of("GV103", f"'{variable.name}' names its parent '{parent}' twice", span, "leave one of them out")
         seen.add(parent)
-        _check_available(side, variable.name, variables[parent.variable], span, spec)
-        if side == "p" and variables[parent.variable].masked:
-            message = f"'{variable.name}' has the parent '{parent}' in p, some of which may be missing"
-            hint = f"make '{parent}' supervised, with a conditional in q that infers what is missing"
-            raise SpecError.of("GV105", message, span, hint)
+        if parent.variable in plates:
+            _check_index(variable, parent, span)
+        elif parent.variable not in variables:
+            message = f"'{variable.name}' has an unknown parent '{parent}' in {side}"
+            raise SpecError.of("GV104", message, span, did_you_mean(parent.variable, variables, "variables"))
+        else:
+            _check_parent(side, variable, parent, span, spec, variables)
+    written = {*variable.plates} | ({*conditional.plates} if variable.role == "deterministic" else set())
+    if {*conditional.plates} and ({*conditional.plates} != {*variable.plates} or variable.role != "deterministic"):
+        where = "under 'variables'" if variable.role != "deterministic" else "elsewhere"
+        message = (
+            f"'{variable.name}' is in {_named_plates(variable.plates)} {where}, and in {_named_plates(tuple(written))} here"
+        )
+        raise SpecError.of("GV117", message, conditional.span("plate"), "a variable has one place, wherever it is defined")
+
+
+def _named_plates(plates: tuple[str, ...]) -> str:
+    return f"the plate{'s' * (len(plates) > 1)} {', '.join(sorted(plates))}" if plates else "no plate"
+
+
+def _check_index(variable: VariableNode, parent: Reference, span: Span | None) -> None:
+    """A plate as a parent is the index of the slot."""
+    if parent.previous:
+        raise SpecError.of("GV118", f"'{parent.variable}' is a plate, and has no slot before", span, "name a variable in it")
+    if parent.variable not in variable.plates:
+        message = f"'{variable.name}' has the index of '{parent}' for a parent, and is not in that plate"
+        raise SpecError.of("GV117", message, span, f"write plate: {parent}, or leave it out")
+
+
+def _check_parent(
+    side: SideName,
+    variable: VariableNode,
+    parent: Reference,
+    span: Span | None,
+    spec: Spec,
+    variables: Mapping[str, VariableNode],
+) -> None:
+    other = variables[parent.variable]
+    _check_available(side, variable.name, other, span, spec)
+    if side == "p" and other.masked:
+        message = f"'{variable.name}' has the parent '{parent}' in p, some of which may be missing"
+        hint = f"make '{parent}' supervised, with a conditional in q that infers what is missing"
+        raise SpecError.of("GV105", message, span, hint)
+    if parent.previous and (
+        not variable.plates or other.plates[-1:] != variable.plates[-1:] or {*other.plates} - {*variable.plates}
+    ):
+        message = f"'{parent}' is of a slot before, and '{variable.name}' and '{other.name}' are not in one plate"
+        places = f"'{variable.name}' is in {_named_plates(variable.plates)}, '{other.name}' in {_named_plates(other.plates)}"
+        raise SpecError.of("GV118", message, span, places)
 
 
 def _check_available(side: SideName, child: str, parent: VariableNode, span: Span | None, spec: Spec) -> None:
@@ -155,11 +251,38 @@ def _check_available(side: SideName, child: str, parent: VariableNode, span: Spa
         raise SpecError.of("GV105", message, span, f"define '{parent.name}' in {side} as well, or name its parents instead")
 
 
-def _check_deterministic(side: SideName, variable: VariableNode, conditional: Conditional, spec: Spec) -> None:
+def check_conditional(side: SideName, node: ConditionalNode, spec: Spec) -> None:
+    """A conditional sets parameters that its family has, or says how its value is computed."""
+    variable, conditional, family = node.variable, node.conditional, node.family
+    if conditional.distribution is not None and variable.family is not None:
+        _check_family_of(side, variable, variable.family, conditional)
+    _check_numbers(variable.name, family, conditional)
+    if family is None:
+        _check_deterministic(side, node, spec)
+    else:
+        _check_random(side, node, family)
+    _check_gathered(node)
+
+
+def _check_gathered(node: ConditionalNode) -> None:
+    """What is in a plate that the variable is not in is gathered by a network's pool, or by an expression."""
+    network, name = node.conditional.network, node.variable.name
+    computed = node.heads or (node.family is None and network)
+    if network and network.pool and not node.gathered:
+        message = f"'{name}' has no parent to pool: all are in its own plates"
+        raise SpecError.of("GV117", message, network.key("pool"), "leave it out")
+    if computed and node.gathered and not (network and network.pool):
+        hint = "write network: {pool: mean} (or sum, max, attention), or an expression that gathers it, as in sum(NAME, PLATE)"
+        message = f"a parent of '{name}' is in {_named_plates(node.gathered)}, which '{name}' is not in"
+        raise SpecError.of("GV117", message, node.conditional.key("parents") or node.span, hint)
+
+
+def _check_deterministic(side: SideName, node: ConditionalNode, spec: Spec) -> None:
+    variable, conditional = node.variable, node.conditional
     name, span = variable.name, spec.key(side, variable.name)
-    if conditional.network is None:
+    if conditional.network is None and conditional.value is None:
         hint = f"write {_NETWORK.format(name=name)}, or give it a distribution under 'variables'"
-        raise SpecError.of("GV107", f"'{name}' is deterministic and has no network in {side}", span, hint)
+        raise SpecError.of("GV107", f"'{name}' is deterministic and has no network or value in {side}", span, hint)
     if not conditional.parents:
         message = f"'{name}' is deterministic and has no parents in {side}"
         raise SpecError.of("GV107", message, span, f"write {_NETWORK.format(name=name)}")
@@ -169,16 +292,41 @@ def _check_deterministic(side: SideName, variable: VariableNode, conditional: Co
             raise SpecError.of("GV109", message, conditional.key(key), "leave the key out")
     if conditional.size is not None and conditional.shape is not None:
         raise SpecError.of("GV056", f"'{name}' has both a size and a shape", conditional.key("shape"), "keep one of them")
+    if conditional.network and conditional.network.kind == "gru":
+        _check_gru(node)
     event = deterministic_event(name, conditional, spec)
-    if event is None:
+    if event is None and conditional.value is None:
         hint = "give a 'size' or a 'shape', or the widths of its 'hidden' layers"
         raise SpecError.of("GV107", f"the shape of '{name}' is not known", conditional.key("network"), hint)
-    if event != variable.event:
+    if event is not None and event != variable.event:
         message = f"'{name}' has the shape {list(event)} in {side}, and {list(variable.event)} elsewhere"
         raise SpecError.of("GV108", message, span, "a variable has one shape, wherever it is defined")
 
 
-def _check_random(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> None:
+def _check_gru(node: ConditionalNode) -> None:
+    """A recurrent unit has a size, and its own state in the slot before among its parents."""
+    name, network = node.variable.name, node.conditional.network
+    assert network is not None
+    if network.size is None:
+        raise SpecError.of("GV051", f"the gru of '{name}' needs its size", network.span("kind"), "as in {kind: gru, size: 256}")
+    if name not in node.previous:
+        message = f"the gru of '{name}' does not see its own state in the slot before"
+        raise SpecError.of("GV116", message, network.span("kind"), f"write {name}.previous among its parents")
+    if node.conditional.value is not None or not set(node.conditional.parents) - {Reference(name, previous=True)}:
+        message = f"the gru of '{name}' needs a parent beside its own state, and its value is that state"
+        raise SpecError.of("GV116", message, network.span("kind"), "name what it reads, and leave 'value' out")
+
+
+def _check_random(side: SideName, node: ConditionalNode, family: Family) -> None:
+    variable, conditional = node.variable, node.conditional
+    if conditional.value is not None:
+        message = f"'{variable.name}' is random, and has no 'value' but parameters"
+        hint = "write parameters: {NAME: EXPRESSION}, or leave its distribution out"
+        raise SpecError.of("GV109", message, conditional.key("value"), hint)
+    if conditional.network and conditional.network.kind == "gru":
+        message = f"a gru gives a state, and '{variable.name}' is random"
+        hint = "make the state a deterministic variable of its own, and a parent of this one"
+        raise SpecError.of("GV116", message, conditional.network.span("kind"), hint)
     for key in ("size", "shape"):
         if getattr(conditional, key) is not None:
             message = f"'{variable.name}' is random: its {key} cannot stand here"
@@ -192,7 +340,7 @@ def _check_random(side: SideName, variable: VariableNode, family: Family, condit
         hint = f"a {family.name} variable can be: {', '.join(family.gradients)}"
         raise SpecError.of("GV110", message, conditional.span("gradient"), hint)
     _check_parameters(side, variable, family, conditional)
-    _check_network(variable.name, family, conditional)
+    _check_network(node, family)
 
 
 def _check_numbers(name: str, family: Family | None, conditional: Conditional) -> None:
@@ -205,10 +353,9 @@ def _check_numbers(name: str, family: Family | None, conditional: Conditional) -
             raise SpecError.of("GV057", message, conditional.key(key), "leave it out, or write it under 'variables'")
 
 
-def _family_of(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> Family:
+def _check_family_of(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> None:
     """The family on this side: in q it may be another one over the same support."""
-    if conditional.distribution is None:
-        return family
+    assert conditional.distribution is not None
     span, other = conditional.span("distribution"), FAMILIES[conditional.distribution]
     if side == "p":
         message = f"the family of '{variable.name}' in p stands under 'variables'"
@@ -224,7 +371,6 @@ def _family_of(side: SideName, variable: VariableNode, family: Family, condition
         message = f"'{variable.name}' is a scalar, and {other.name} is a distribution over vectors"
         raise SpecError.of("GV108", message, span, "give it a size: 1, or another family")
     _check_rank(variable.name, conditional, variable.event)
-    return other
 
 
 def _check_parameters(side: SideName, variable: VariableNode, family: Family, conditional: Conditional) -> None:
@@ -241,7 +387,7 @@ def _check_parameters(side: SideName, variable: VariableNode, family: Family, co
             raise SpecError.of("GV056", message, place, "keep one of them")
         set_by[head] = key
         if isinstance(value, str):
-            if head != key:
+            if head != key and value in ("learned", "head"):
                 message = f"'{key}' of '{name}' must be a number, and not {value}"
                 raise SpecError.of("GV109", message, span, f"write {head}: {value}")
         elif not row.allows(value):
@@ -265,16 +411,20 @@ def _check_interval(side: SideName, variable: VariableNode, family: Family, cond
         raise SpecError.of("GV109", message, conditional.span(), hint)
 
 
-def _check_network(name: str, family: Family, conditional: Conditional) -> None:
+def _check_network(node: ConditionalNode, family: Family) -> None:
+    name, conditional = node.variable.name, node.conditional
     given = {family.head(key): value for key, value in conditional.parameters.items()}
     heads = [row.name for row in family.parameters if given.get(row.name, row.default) == "head"]
     if conditional.network and not conditional.parents:
         message = f"the network of '{name}' has no parents to compute from"
         raise SpecError.of("GV109", message, conditional.key("network"), "name its parents, or leave the network out")
-    if conditional.parents and not heads:
+    if conditional.parents and not heads and not node.expressions:
         message = f"'{name}' has parents, and none of its parameters depends on them"
         hint = "leave a parameter to the network, or the parents out"
         raise SpecError.of("GV109", message, conditional.key("parameters"), hint)
+    if conditional.network and not heads:
+        message = f"the network of '{name}' has no parameter to compute"
+        raise SpecError.of("GV109", message, conditional.key("network"), "leave it out, or write head for a parameter")
     for key, value in conditional.parameters.items():
         if value == "head" and not conditional.parents:
             message = f"'{key}' of '{name}' is to be a head, and there are no parents to compute it from"
@@ -287,11 +437,16 @@ def check_acyclic(side: SideName, parents: Parents, spec: Spec) -> None:
     if not cycle:
         return
     path = [*cycle, cycle[0]]
-    parent, child = path[:2]
-    conditional = (spec.p if side == "p" else spec.q or {})[child]
-    index = [reference.variable for reference in conditional.parents].index(parent)
-    message = f"{side} has a cycle: {' -> '.join(path)}" if len(cycle) > 1 else f"'{child}' is its own parent in {side}"
-    raise SpecError.of("GV102", message, conditional.span("parents", index), "an arrow runs from a parent to its child")
+    message = f"{side} has a cycle: {' -> '.join(path)}" if len(cycle) > 1 else f"'{path[0]}' is its own parent in {side}"
+    places = [_place_of_edge((spec.p if side == "p" else spec.q or {}).get(child), parent) for parent, child in pairwise(path)]
+    hint = "an arrow runs from a parent to its child" + ", and from a count to what is in its plates" * (None in places)
+    raise SpecError.of("GV102", message, next((span for span in places if span), spec.key(side)), hint)
+
+
+def _place_of_edge(conditional: Conditional | None, parent: str) -> Span | None:
+    """Where a parent is named; None for the count of a plate, which nobody names."""
+    names = [str(reference) for reference in conditional.parents] if conditional else []
+    return conditional.span("parents", names.index(parent)) if conditional and parent in names else None
 
 
 def check_coverage(graph: ModelGraph, spec: Spec) -> None:

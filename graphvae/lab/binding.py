@@ -40,7 +40,8 @@ def wanted(graph: ModelGraph) -> dict[str, Want]:
         node = graph.variables[name]
         for column in data.columns_of(name):
             named = found.get(column, Want()).named or _has_names(node)
-            found[column] = Want(named, data_shape(node))
+            shape = data_shape(graph, node) if isinstance(data.columns[name], str) else ()
+            found[column] = Want(named, shape)
     for column in split_columns(data):
         found[column] = Want(named=True, event=found.get(column, Want()).event)
     return found
@@ -73,46 +74,51 @@ def bind(graph: ModelGraph, rows: Rows, known: Names | None = None, partly: bool
         node, columns = graph.variables[name], data.columns_of(name)
         if partly and node.inferred and not any(column in rows.columns for column in columns):
             continue
-        column = _Columns(node, data, rows, _present(node, data, rows))
+        shape = data_shape(graph, node)
+        column = _Columns(node, data, rows, _present(node, shape, data, rows))
         values, names = column.codes(known) if _has_names(node) else (column.numbers(), None)
-        bound.values[name] = values[0] if isinstance(data.columns[name], str) else _joined(values, data_shape(node))
+        bound.values[name] = values[0] if isinstance(data.columns[name], str) else _joined(values, shape)
         if names:
             bound.categories[name] = names
     return bound
 
 
-def unbound(node: VariableNode, data: Data, values: Array, leading: int = 1) -> dict[str, Array]:
-    """The inverse of `bind` for one variable: values [leading..., event..., more...] by column."""
-    columns = data.columns[node.name]
+def unbound(graph: ModelGraph, node: VariableNode, values: Array, leading: int = 1) -> dict[str, Array]:
+    """The inverse of `bind` for one variable: values [leading..., plate..., event..., more...] by column."""
+    assert graph.spec.data is not None
+    columns = graph.spec.data.columns[node.name]
     if isinstance(columns, str):
         return {columns: values}
-    more = values.shape[leading + len(data_shape(node)) :]
+    more = values.shape[leading + len(data_shape(graph, node)) :]
     each = values.reshape(*values.shape[:leading], len(columns), *more)
     return {column: np.take(each, index, axis=leading) for index, column in enumerate(columns)}
 
 
-def named(codes: Array, names: tuple[str, ...] | None) -> Array:
-    """Categories as data holds them: by their names, if they have names."""
-    return np.array(names)[codes.astype(np.intp)] if names else codes
+def named(codes: Array, names: Sequence[str] | Sequence[int] | None) -> Array:
+    """Categories as data holds them: by their names or their values, if they have any, and -1 as what is missing."""
+    if not names:
+        return codes
+    missing = "" if isinstance(names[0], str) else -1
+    return np.array([*names, missing])[codes.astype(np.intp)]
 
 
 def _has_names(node: VariableNode) -> bool:
     return node.family is not None and node.family.simplex
 
 
-def _present(node: VariableNode, data: Data, rows: Rows) -> dict[str, Array]:
-    """The columns of a variable, each in the shape of the spec; one of several holds a number."""
+def _present(node: VariableNode, shape: tuple[int, ...], data: Data, rows: Rows) -> dict[str, Array]:
+    """The columns of a variable, one in the shape of the spec, or several that hold a number each."""
     found = {}
     for column in data.columns_of(node.name):
         span = data.column_span(node.name, column)
         if column not in rows.columns:
             hint = did_you_mean(column, rows.names, f"columns of {data.source}")
             raise DataError.of("GV302", f"{data.source} has no column '{visible(column)}'", span, hint)
-        shape = data_shape(node) if isinstance(data.columns[node.name], str) else ()
-        fitted = _fitted(rows.columns[column], shape)
+        wanted = shape if isinstance(data.columns[node.name], str) else ()
+        fitted = _fitted(rows.columns[column], wanted)
         if fitted is None:
             held = list(rows.columns[column].shape[1:])
-            message = f"'{node.name}' has the shape {list(shape)}, and the column '{visible(column)}' the shape {held}"
+            message = f"'{node.name}' has the shape {list(wanted)}, and the column '{visible(column)}' the shape {held}"
             raise DataError.of("GV304", message, span)
         found[column] = fitted
     return found
@@ -183,7 +189,7 @@ class _Columns:
 
     def codes(self, known: Names | None) -> tuple[list[Array], tuple[str, ...] | None]:
         """Each column as integers, -1 where a cell is empty, and the names that they stand for, if the cells hold names."""
-        names = self.data.categories.get(self.node.name) or (known or {}).get(self.node.name)
+        names = self._known_names(known)
         if not names and not any(array.dtype.kind in "OU" for array in self.arrays.values()):
             return [self._integers(column, array) for column, array in self.arrays.items()], None
         cells = {column: _Cells(self._named(column, array, names or ())) for column, array in self.arrays.items()}
@@ -203,6 +209,11 @@ class _Columns:
         numbers, missing = self._wholes(column, array)
         self._refuse_numbers(array, np.less(numbers, 0) & ~missing)
         return np.where(missing, -1, numbers)
+
+    def _known_names(self, known: Names | None) -> tuple[str, ...] | None:
+        if self.node.values:
+            return tuple(map(str, self.node.values))
+        return self.data.categories.get(self.node.name) or (known or {}).get(self.node.name)
 
     def _wholes(self, column: str, array: Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Whole numbers, and which are missing: NaN, or -1 in an array of integers, which has no NaN."""

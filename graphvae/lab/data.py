@@ -14,10 +14,11 @@ from torch import Tensor
 
 from graphvae.compiler.data_rules import has_classes
 from graphvae.compiler.errors import DataError, visible
-from graphvae.compiler.graph import ModelGraph
+from graphvae.compiler.graph import ModelGraph, VariableNode
 from graphvae.compiler.spec import Data, Spec
 from graphvae.lab.binding import Bound, bind, split_columns, wanted
-from graphvae.lab.labels import Mask, draw_labels, take_away, there
+from graphvae.lab.labels import draw_labels, take_away
+from graphvae.lab.slots import Mask, beyond, check_slots, complete, counts_of, there
 from graphvae.lab.sources import Array, Columns, Index, Rows, read_source, source_of
 from graphvae.lab.splits import apart, split_rows
 from graphvae.lab.support import check_finite, check_support
@@ -29,11 +30,11 @@ Table = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Tensors [row, ...] by variable. In `train` a label that no draw reveals is absent: -1, or NaN for a number.
+    """Tensors [row, plate..., ...] by variable. In `train` a label that no draw reveals is absent: -1, or NaN for a number.
 
     `revealed` counts the training rows that reveal each supervised variable; `labelled` are the rows that reveal any;
-    `validation` rows, with their labels, are no part of `train`; `left_out` rows are in no part. `coding` says what the numbers
-    mean, and `steps` are the transforms that made them.
+    `validation` rows, with their labels, are no part of `train`, and `whole` says whether they have them all; `left_out` rows
+    are in no part. `coding` says what the numbers mean, and `steps` are the transforms that made them.
     """
 
     train: Table
@@ -41,6 +42,7 @@ class Dataset:
     validation: Table | None
     revealed: Mapping[str, int]
     labelled: tuple[int, ...]
+    whole: bool
     left_out: int
     coding: Coding
     steps: Mapping[str, Steps]
@@ -59,14 +61,11 @@ class Dataset:
         """A line for each supervised variable: how many labels the training may see; and what became of other rows."""
         lines = [f"{count:,} of {self.rows:,} rows reveal {name}" for name, count in self.revealed.items()]
         if self.validation:
-            labels = "all their labels" if self._complete(self.validation) else "the labels that they have"
+            labels = "all their labels" if self.whole else "the labels that they have"
             lines.append(f"{_count(self.validation):,} further rows, with {labels}, are set aside for validation")
         if self.left_out:
             lines.append(f"{self.left_out:,} rows stand in no block and are left out")
         return lines
-
-    def _complete(self, table: Table) -> bool:
-        return all(there(table[name].numpy()).all() for name in self.revealed)
 
     def in_units(self, values: Table) -> dict[str, Tensor]:
         """Numbers of the model in the units of the data."""
@@ -123,7 +122,10 @@ def load_data(
     coding = coding or Coding(bound.categories, _standards(graph, data, bound, train, masks))
     numbers, probabilities = _numbers(data, bound, coding), _probabilities(data, bound)
     for columns in (numbers, probabilities):
+        _fill_beyond(graph, variables, bound, columns)
         check_support(data, variables, rows, columns)
+    check_slots(graph, rows, bound.values)
+    _check_together(graph, rows, train, masks)
     trained, tested = _taken(numbers | probabilities, train), _taken(numbers, test)
     checked = _taken(numbers, validation) if validation is not None else {}
     shown = {name: take_away(trained[name], masks.get(name)) for name in graph.named("supervised")}
@@ -134,6 +136,7 @@ def load_data(
         validation=_tensors(checked) if checked else None,
         revealed={name: int(masks[name].sum()) if name in masks else 0 for name in graph.named("supervised")},
         labelled=tuple(np.flatnonzero(any_label).tolist()),
+        whole=all(complete(graph, graph.variables[name], checked).all() for name in graph.named("supervised") if checked),
         left_out=rows.count - sum(len(part) for part in (train, validation, test) if part is not None),
         coding=coding,
         steps={name: data.steps_of(name) for name in data.transforms},
@@ -153,7 +156,9 @@ def read_table(graph: ModelGraph, variables: Mapping[str, Variable], path: Path,
     bound = bind(graph, rows, coding.categories, partly=True)
     check_finite(data, rows, bound.values)
     numbers = _numbers(data, bound, coding)
+    _fill_beyond(graph, variables, bound, numbers)
     check_support(data, variables, rows, numbers)
+    check_slots(graph, rows, bound.values)
     return Reading(_tensors(numbers), bound)
 
 
@@ -170,12 +175,47 @@ def _parts(data: Data, rows: Rows) -> tuple[Index, Index | None, Index]:
 
 
 def _masks(graph: ModelGraph, data: Data, bound: Bound, train: Index) -> dict[str, Mask]:
-    """The training rows that reveal each supervised variable."""
-    supervised = graph.named("supervised")
-    discrete = [name for name in supervised if has_classes(graph, name)]
-    holes = [name for name in supervised if not there(bound.values[name]).all()]
-    values = {name: bound.values[name][train] for name in supervised}
-    return draw_labels(data.labels, values, discrete, holes, bound.categories)
+    """The training rows that reveal each supervised variable, of one in plates in all slots that have a label."""
+    supervised = [graph.variables[name] for name in graph.named("supervised")]
+    discrete = [node.name for node in supervised if has_classes(graph, node.name)]
+    holes = [node.name for node in supervised if not complete(graph, node, bound.values).all()]
+    values = {node.name: bound.values[node.name][train] for node in supervised}
+    some = {node.name: there(graph, node, bound.values)[train] for node in supervised}
+    return draw_labels(data.labels, values, some, discrete, holes, bound.categories)
+
+
+def _check_together(graph: ModelGraph, rows: Rows, train: Index, masks: Mapping[str, Mask]) -> None:
+    """A row that reveals labels in slots reveals their count."""
+    assert graph.spec.data is not None
+    for name in masks:
+        for count in counts_of(graph, graph.variables[name]):
+            alone = masks[name] & ~masks.get(count, np.zeros(len(train), dtype=bool))
+            if graph.variables[count].role == "supervised" and alone.any():
+                place = rows.place(int(train[np.flatnonzero(alone)[0]]))
+                message = f"{place} is to reveal '{name}', and not '{count}', which counts its slots"
+                hint = f"write one draw for both: {{variables: [{count}, {name}], ...}}"
+                raise DataError.of("GV306", message, graph.spec.data.span("labels"), hint)
+
+
+def _fill_beyond(graph: ModelGraph, variables: Mapping[str, Variable], bound: Bound, columns: dict[str, Array]) -> None:
+    """A value of the support in every slot of an observed variable that lies beyond a count known in every row.
+
+    Nothing depends on it; what was there may have been no number at all, and that would spoil a gradient.
+    """
+    counts = {name: values for name, values in bound.values.items() if graph.variables[name].evidence}
+    for name, values in columns.items():
+        node = graph.variables[name]
+        if node.evidence and not node.masked:
+            outside = beyond(graph, node, counts, len(values))
+            if outside.any():
+                family = variables[name].family
+                filler = 1 / node.event[-1] if family.support == "simplex" else family.inside
+                columns[name] = np.where(_trailing(outside, values), filler, values).astype(values.dtype)
+
+
+def _trailing(mask: Mask, values: Array) -> Mask:
+    """A mask [row, plate...] for values [row, plate..., event...]."""
+    return mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim))
 
 
 def _standards(graph: ModelGraph, data: Data, bound: Bound, train: Index, masks: Mapping[str, Mask]) -> dict[str, Standard]:
@@ -184,11 +224,19 @@ def _standards(graph: ModelGraph, data: Data, bound: Bound, train: Index, masks:
     for name in data.transforms:
         steps = data.steps_of(name)
         if "standardise" in steps:
-            seen = bound.values[name][train]
+            seen = _seen(graph, graph.variables[name], bound, train)
             if graph.variables[name].role == "supervised":
                 seen = seen[masks[name]] if name in masks else seen[:0]
+            seen = seen.reshape(-1, *seen.shape[1 + len(graph.variables[name].plates) :])
             found[name] = _standard(data, name, forward(name, steps[: steps.index("standardise")], cast(Floats, seen)))
     return found
+
+
+def _seen(graph: ModelGraph, node: VariableNode, bound: Bound, train: Index) -> Array:
+    """The training rows of a variable, with nothing in its slots beyond a count."""
+    values = bound.values[node.name]
+    outside = beyond(graph, node, bound.values, len(values))
+    return np.where(_trailing(outside, values), np.nan, values)[train] if outside.any() else values[train]
 
 
 def _standard(data: Data, name: str, seen: Floats) -> Standard:
@@ -210,7 +258,7 @@ def _standard(data: Data, name: str, seen: Floats) -> Standard:
 def _element(data: Data, name: str, index: int, size: int) -> str:
     """What a message calls one number of a variable: by its column, if it has its own."""
     columns = data.columns[name]
-    if isinstance(columns, tuple):
+    if isinstance(columns, tuple) and len(columns) == size:
         return f"'{visible(columns[index])}' of '{name}'"
     return f"'{name}'" if size == 1 else f"number {index} of '{name}'"
 

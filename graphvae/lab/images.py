@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from graphvae.compiler.errors import DataError, Span, visible
@@ -95,13 +96,17 @@ def _pixels(folder: Path, files: Sequence[str], event: tuple[int, ...] | None, s
     check_size(folder, len(files), int(np.prod(shape)), FLOAT, span)
     pixels = np.empty((len(files), *shape), np.float32)
     for row, file in enumerate(files):
-        pixels[row] = _decoded(folder / file, wanted, span).reshape(shape)
+        pixels[row] = decoded(folder / file, wanted, span).reshape(shape)
     pixels /= 255
     return pixels
 
 
-def _decoded(path: Path, wanted: Picture, span: Span | None) -> Array:
-    """One picture, [channel, height, width] of bytes."""
+def decoded(path: Path, wanted: Picture, span: Span | None) -> NDArray[np.uint8]:
+    """One picture, [channel, height, width], or [height, width] if it has no colours.
+
+    Raises:
+        DataError: If it cannot be read, is of another size, or has no bytes for pixels.
+    """
     with _opened(path, span) as image:
         if (image.height, image.width) != (wanted.height, wanted.width):
             message = f"{path} has {image.height} x {image.width} pixels, and not {wanted}"

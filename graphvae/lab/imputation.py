@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from graphvae.compiler.graph import ModelGraph, VariableNode
 from graphvae.lab import runs
-from graphvae.lab.binding import named, unbound
+from graphvae.lab.binding import Bound, named, unbound
 from graphvae.lab.data import read_table
+from graphvae.lab.labels import take_away
 from graphvae.lab.runs import Run
 from graphvae.lab.scores import chunks
+from graphvae.lab.slots import beyond, counts_of
 from graphvae.lab.sources import Array
 from graphvae.lab.transforms import Coding, Floats, inverse
 from graphvae.lab.writers import write_table
@@ -27,14 +30,15 @@ class Filled:
 
     By column, `means` [row, ...] hold the posterior mean of what was missing, the probabilities of a category; `draws` [draw,
     row, ...] hold draws from the posterior, as data holds them; `table` [row, ...] holds the mean or what is nearest to it that
-    the column may hold, and the most probable category. What was there stands unchanged in all three. `categories` are the
-    names of a column's, in the order of their probabilities.
+    the column may hold, and the most probable category. What was there stands unchanged in all three. A slot beyond its count,
+    which was there, or was drawn, or is the most probable one, stays empty. `categories` are the names of a column's, or their
+    values, in the order of their probabilities.
     """
 
     means: Mapping[str, Array]
     draws: Mapping[str, Array]
     table: Mapping[str, Array]
-    categories: Mapping[str, tuple[str, ...]]
+    categories: Mapping[str, tuple[str, ...] | tuple[int, ...]]
 
     def save(self, path: Path) -> list[str]:
         """Write a file by its ending: the table as .csv or .parquet, `COLUMN.mean` and `COLUMN.draws` of each column as .npz.
@@ -82,32 +86,72 @@ def impute(
     table, own = read_table(graph, model.variables, Path(data), coding)
     generator = torch.Generator().manual_seed(seed)
     found = [model.impute(chunk, samples, draws, generator) for chunk in chunks(model, table, samples)]
-    filled = Filled({}, {}, {}, {})
-    for name in found[0]:
-        joined = Imputation(torch.cat([part[name].mean for part in found]), torch.cat([part[name].draws for part in found], 1))
-        filled = _with(filled, graph.variables[name], graph, coding, own.values.get(name), joined)
-    return filled
+    joined = {
+        name: Imputation(torch.cat([part[name].mean for part in found]), torch.cat([part[name].draws for part in found], 1))
+        for name in found[0]
+    }
+    return _Filling(graph, coding, own, joined).filled()
 
 
-def _with(
-    filled: Filled, node: VariableNode, graph: ModelGraph, coding: Coding, own: Array | None, found: Imputation
-) -> Filled:
-    """One more variable, in the columns that hold it."""
-    data, names = graph.spec.data, coding.categories.get(node.name)
-    assert data is not None
-    mean, drawn = found.mean.numpy(), found.draws.numpy()
-    if node.family and node.family.simplex:
-        drawn, likely = named(drawn, names), named(mean.argmax(-1), names)
-    else:
-        numbers = (mean, drawn, _nearest(node, mean))
-        back = [inverse(data.steps_of(node.name), each, coding.standards.get(node.name)) for each in numbers]
-        mean, drawn, likely = (each if own is None else np.where(np.isnan(own), each, own) for each in back)
-    return Filled(
-        {**filled.means, **unbound(node, data, mean)},
-        {**filled.draws, **unbound(node, data, drawn, leading=2)},
-        {**filled.table, **unbound(node, data, likely)},
-        {**filled.categories, **(dict.fromkeys(data.columns_of(node.name), names) if names else {})},
-    )
+@dataclass(frozen=True)
+class _Filling:
+    """What a model found for a table, on its way into the columns: `own` is what was there, `found` is by variable."""
+
+    graph: ModelGraph
+    coding: Coding
+    own: Bound
+    found: Mapping[str, Imputation]
+
+    def filled(self) -> Filled:
+        """Every variable in the columns that hold it."""
+        filled = Filled({}, {}, {}, {})
+        for node in map(self.graph.variables.__getitem__, self.found):
+            mean, drawn, likely = self._in_units(node)
+            filled = Filled(
+                {**filled.means, **unbound(self.graph, node, mean)},
+                {**filled.draws, **unbound(self.graph, node, drawn, leading=2)},
+                {**filled.table, **unbound(self.graph, node, likely)},
+                {**filled.categories, **self._categories(node)},
+            )
+        return filled
+
+    def _in_units(self, node: VariableNode) -> list[Array]:
+        """Mean, draws, and what the table holds, in the data's own units and names, with nothing in a slot beyond its count."""
+        found = self.found[node.name]
+        mean, likely = (self._emptied(node, each) for each in (found.mean.numpy(), _likely(node, found)))
+        drawn = np.stack([self._emptied(node, each, draw) for draw, each in enumerate(found.draws.numpy())])
+        if node.family and node.family.simplex:
+            return [mean, named(drawn, self._names(node)), named(likely, self._names(node))]
+        assert self.graph.spec.data is not None
+        steps, standard = self.graph.spec.data.steps_of(node.name), self.coding.standards.get(node.name)
+        back = [inverse(steps, cast(Floats, each), standard) for each in (mean, drawn, likely)]
+        known = self.own.values.get(node.name)
+        return [each if known is None else np.where(np.isnan(known), each, known) for each in back]
+
+    def _emptied(self, node: VariableNode, values: Array, draw: int | None = None) -> Array:
+        """Values [row, ...] of the table or of a draw, with nothing in a slot beyond its count."""
+        counts = {}
+        for count in map(self.graph.variables.__getitem__, counts_of(self.graph, node)):
+            if count.evidence:
+                counts[count.name] = self.own.values[count.name]
+            elif count.name in self.found:
+                found = self.found[count.name]
+                counts[count.name] = _likely(count, found) if draw is None else found.draws[draw].numpy()
+        return take_away(values, ~beyond(self.graph, node, counts, len(values)))
+
+    def _names(self, node: VariableNode) -> tuple[str, ...] | tuple[int, ...] | None:
+        return node.values or self.coding.categories.get(node.name)
+
+    def _categories(self, node: VariableNode) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+        assert self.graph.spec.data is not None
+        names = self._names(node)
+        return dict.fromkeys(self.graph.spec.data.columns_of(node.name), names) if names else {}
+
+
+def _likely(node: VariableNode, found: Imputation) -> Array:
+    """The most probable category, or the value nearest to a mean that the family may have."""
+    mean = found.mean.numpy()
+    return mean.argmax(-1) if node.family and node.family.simplex else _nearest(node, mean)
 
 
 def _nearest(node: VariableNode, mean: Floats) -> Floats:

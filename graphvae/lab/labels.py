@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from graphvae.compiler.errors import DataError
 from graphvae.compiler.spec import LabelDraw
+from graphvae.lab.slots import Mask
 from graphvae.lab.sources import Array, Columns
-
-Mask = NDArray[np.bool_]
 
 
 def draw_labels(
     draws: Sequence[LabelDraw],
     values: Columns,
+    there: Mapping[str, Mask],
     discrete: Collection[str],
     holes: Collection[str] = (),
     names: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -29,6 +29,7 @@ def draw_labels(
         draws: The draws of the spec. Each has its own random stream, from its seed and the names it reveals, and chooses among
             the rows that have all of them.
         values: The values of the supervised variables in all rows.
+        there: The rows that have a value of each; of a variable in plates, in some slot.
         discrete: Those with a single value out of a few, over which a draw may be balanced.
         holes: Those whose column has empty cells: what no draw names is revealed wherever it is there.
         names: Those of categories, as messages call them.
@@ -37,23 +38,16 @@ def draw_labels(
         DataError: If a draw asks for more rows than there are.
     """
     named = {name for draw in draws for name in draw.variables}
-    masks = {name: there(values[name]) for name in holes if name not in named}
+    masks = {name: there[name].copy() for name in holes if name not in named}
     for draw in draws:
-        chosen = _draw(draw, values, discrete, names)
+        chosen = _draw(draw, values, there, discrete, names)
         for name in draw.variables:
             masks.setdefault(name, np.zeros(len(values[name]), dtype=bool))[chosen] = True
     return masks
 
 
-def there(values: Array) -> Mask:
-    """The rows [row] whose value is whole: neither -1, where integers are categories, nor NaN in any of its numbers."""
-    missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.less(values, 0)
-    whole: Mask = ~np.any(missing.reshape(len(values), -1), axis=1)
-    return whole
-
-
 def take_away(values: Array, mask: Mask | None) -> Array:
-    """A copy of the values with every one outside the mask absent: -1 for an integer, NaN for a number."""
+    """Copied values [row, ...], every one outside a mask, [row] or [row, plate...], absent: -1, or NaN for a number."""
     missing = -1 if np.issubdtype(values.dtype, np.integer) else np.nan
     hidden = np.ones(len(values), dtype=bool) if mask is None else ~mask
     remaining = values.copy()
@@ -61,11 +55,17 @@ def take_away(values: Array, mask: Mask | None) -> Array:
     return remaining
 
 
-def _draw(draw: LabelDraw, values: Columns, discrete: Collection[str], names: Mapping[str, Sequence[str]]) -> NDArray[np.intp]:
+def _draw(
+    draw: LabelDraw,
+    values: Columns,
+    there: Mapping[str, Mask],
+    discrete: Collection[str],
+    names: Mapping[str, Sequence[str]],
+) -> NDArray[np.intp]:
     generator = np.random.default_rng([draw.seed, zlib.crc32(" ".join(draw.variables).encode())])
     rows = len(values[draw.variables[0]])
     order = generator.permutation(rows)
-    order = order[np.all([there(values[name])[order] for name in draw.variables], axis=0)]
+    order = order[np.all([there[name][order] for name in draw.variables], axis=0)]
     if draw.rows_per:
         [(name, count)] = draw.rows_per.items()
         classes = _classes(values[name], order)

@@ -20,7 +20,10 @@ By = Literal["importance", "q"]
 
 @dataclass(frozen=True)
 class Score:
-    """`error` (the share of wrong rows, of a switch or a category) or `rmse`, with its standard error over rows."""
+    """`error` (the share of wrong rows, of a switch or a category) or `rmse`, with its standard error over rows.
+
+    Of a variable in plates, every slot that has a label counts, and those of one row are not taken to be independent.
+    """
 
     kind: Literal["error", "rmse"]
     value: float
@@ -60,16 +63,17 @@ def predict(
 
 
 def errors(model: Model, predicted: Mapping[str, Tensor], table: Mapping[str, Tensor]) -> dict[str, Score]:
-    """The score of every supervised variable, in the rows that have it: its posterior mean against its values in the table."""
-    known = {name: _known(variable, table[name]) for name, variable in model.variables.items() if variable.role == "supervised"}
-    return {name: _score(model, name, predicted[name][rows], table[name][rows]) for name, rows in known.items() if rows.any()}
+    """The score of every supervised variable, where the table has it: its posterior mean against its values there."""
+    labels = {name: variable for name, variable in model.variables.items() if variable.role == "supervised"}
+    known = {name: _known(variable, table[name]) for name, variable in labels.items()}
+    return {name: _score(labels[name], predicted[name], table[name], there) for name, there in known.items() if there.any()}
 
 
 def chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator[dict[str, Tensor]]:
     """A table in pieces whose largest tensor, every cell and sample of every row, stays bounded."""
     device = next(model.parameters()).device
     cells = prod(_cells(variable) for variable in model.variables.values() if variable.enumerated)
-    widest = max(MIN_WIDTH, *(prod(variable.event) for variable in model.variables.values()))
+    widest = max(MIN_WIDTH, *(prod(variable.shape) for variable in model.variables.values()))
     size = max(1, ELEMENTS // (cells * samples * widest))
     rows = len(next(iter(table.values())))
     for start in range(0, rows, size):
@@ -77,26 +81,30 @@ def chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator[
 
 
 def _cells(variable: Variable) -> int:
-    """How many values an enumerated variable has."""
+    """How many values an enumerated variable has, in all its slots together."""
     if variable.family.support == "categories":
-        return int(variable.event[-1] ** prod(variable.event[:-1]))
+        return int(variable.event[-1] ** prod(variable.shape[:-1]))
     values = {"binary": 2, "counts to a total": variable.number + 1}.get(variable.family.support, variable.number)
-    return int(values ** prod(variable.event))
+    return int(values ** prod(variable.shape))
 
 
 def _known(variable: Variable, value: Tensor) -> Tensor:
-    """The rows [row] in which a label is there."""
+    """The rows and slots [row, plate...] in which a label is there."""
     encoded = variable.family.encode(value, variable.event, torch.float32)
-    return ~encoded.reshape(len(encoded), -1).isnan().any(1)
+    return ~encoded.isnan().reshape(*encoded.shape[: encoded.dim() - len(variable.event)], -1).any(-1)
 
 
-def _score(model: Model, name: str, predicted: Tensor, truth: Tensor) -> Score:
-    variable = model.variables[name]
-    rows = len(truth)
-    if variable.family.support in ("binary", "categories"):
-        wrong = variable.family.decode(predicted) != truth
-        share = wrong.reshape(rows, -1).any(1).double().mean().item()
-        return Score("error", share, sqrt(share * (1 - share) / rows))
-    squares = (predicted - truth).reshape(rows, -1).double().square().mean(1)
-    rmse = squares.mean().sqrt().item()
-    return Score("rmse", rmse, (squares.std() / sqrt(rows)).item() / (2 * rmse) if rmse else 0.0)
+def _score(variable: Variable, predicted: Tensor, truth: Tensor, known: Tensor) -> Score:
+    """The score over all known slots: a ratio of sums over rows, whose error is that of its linearisation."""
+    kind: Literal["error", "rmse"] = "error" if variable.family.support in ("binary", "categories") else "rmse"
+    if kind == "error":
+        each = (variable.family.decode(predicted) != truth).reshape(*known.shape, -1).any(-1).double()
+    else:
+        each = (predicted - truth).reshape(*known.shape, -1).double().square().mean(-1)
+    sums = torch.where(known, each, 0.0).reshape(len(known), -1).sum(1)
+    slots = known.reshape(len(known), -1).sum(1)
+    mean = (sums.sum() / slots.sum()).item()
+    error = ((sums - mean * slots).square().sum().sqrt() / slots.sum()).item()
+    return (
+        Score("error", mean, error) if kind == "error" else Score("rmse", sqrt(mean), error / (2 * sqrt(mean)) if mean else 0.0)
+    )

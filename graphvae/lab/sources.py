@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import os
 import struct
 import unicodedata
 import zipfile
@@ -60,6 +57,7 @@ class Rows:
 
 
 Reader = Callable[[Path, Wanted | None, Span | None], Rows]
+BuiltIn = Callable[[Path | None, Wanted | None, Span | None], Rows]
 
 
 def read_source(name: str, path: Path | None, wanted: Wanted | None, span: Span | None) -> Rows:
@@ -75,7 +73,7 @@ def read_source(name: str, path: Path | None, wanted: Wanted | None, span: Span 
         DataError: If its files are missing, truncated, too large or not what they should be.
     """
     if name in BUILT_IN:
-        return BUILT_IN[name](path, span)
+        return _built_in(name)(path, wanted, span)
     if path is None:
         hint = "pass --data PATH, or write it in the spec as data: {path: PATH}"
         raise DataError.of("GV301", f"the source {name} needs its {_kind(name)}", span, hint)
@@ -109,6 +107,15 @@ def normalised(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def numbered(name: str, index: int) -> str:
+    """What a csv file calls the column of one of several values.
+
+    >>> numbered("digit", 2)
+    'digit_2'
+    """
+    return f"{name}_{index}"
+
+
 def no_rows(path: Path, span: Span | None) -> DataError:
     return DataError.of("GV301", f"there are no rows in {path}", span)
 
@@ -121,8 +128,23 @@ def check_size(path: Path, rows: int, numbers: int, size: int, span: Span | None
         raise DataError.of("GV301", message, span, hint)
 
 
+def _built_in(name: str) -> BuiltIn:
+    """A reader of well-known data, whose libraries load when it is asked for."""
+    from graphvae.lab.mnist import read_mnist
+    from graphvae.lab.multi_mnist import read_multi_mnist
+    from graphvae.lab.yaleb import read_yaleb
+
+    readers: dict[str, BuiltIn] = {
+        "digits": _digits,
+        "mnist": read_mnist,
+        "multi_mnist": read_multi_mnist,
+        "yaleb": read_yaleb,
+    }
+    return readers[name]
+
+
 def _reader(name: str) -> Reader:
-    """A reader, whose libraries load when it is asked for."""
+    """A reader of a person's own data, whose libraries load when it is asked for."""
     from graphvae.lab.images import read_images
     from graphvae.lab.tables import read_csv, read_parquet
 
@@ -140,72 +162,13 @@ def _did_you_mean(path: Path) -> str:
     return f"did you mean {path.with_name(close)}?" if close else ""
 
 
-def _digits(path: Path | None, span: Span | None) -> Rows:
+def _digits(path: Path | None, wanted: Wanted | None, span: Span | None) -> Rows:
     """The 1,797 digits of scikit-learn: image [8, 8] between 0 and 1, digit 0 to 9."""
     from sklearn.datasets import load_digits
 
     images, digits = load_digits(return_X_y=True)
     columns = {"image": (images / 16).reshape(-1, 8, 8).astype(np.float32), "digit": digits.astype(np.int64)}
     return Rows(columns, tuple(columns))
-
-
-MNIST_FILES = {  # md5 of the content: the same digits come in .gz files with different headers
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-
-
-def _mnist(folder: Path | None, span: Span | None) -> Rows:
-    """The 60,000 + 10,000 digits of MNIST: image [28, 28] between 0 and 1, label 0 to 9."""
-    arrays = {name: _read_idx(name, _mnist_bytes(name, folder, span), span) for name in MNIST_FILES}
-    images, labels = (
-        np.concatenate([arrays[f"{part}-{kind}-ubyte"] for part in ("train", "t10k")])
-        for kind in ("images-idx3", "labels-idx1")
-    )
-    columns = {"image": images.astype(np.float32) / np.float32(255), "label": labels.astype(np.int64)}
-    return Rows(columns, tuple(columns), test=np.arange(60_000, 70_000))
-
-
-def _mnist_bytes(name: str, folder: Path | None, span: Span | None) -> bytes:
-    where = folder or _data_folder()
-    found = [path for path in (where / f"{name}.gz", where / name) if path.exists()] if where else []
-    if where and not found:
-        raise DataError.of("GV301", f"there is no {name}.gz in {where}", span, "pass --data the folder of the four IDX files")
-    path = found[0] if found else _download(name, span)
-    try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError) as error:
-        raise DataError.of("GV301", f"cannot read {path}: {error}", span) from None
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != MNIST_FILES[name]:
-        raise DataError.of("GV301", f"{path} is not MNIST's {name}: its content has another checksum", span)
-    return content
-
-
-def _data_folder() -> Path | None:
-    folder = os.environ.get("GRAPHVAE_DATA")
-    return Path(folder) if folder else None
-
-
-def _download(name: str, span: Span | None) -> Path:
-    import pooch
-
-    try:
-        cache = pooch.os_cache("graphvae")
-        return Path(pooch.retrieve(f"{MNIST_URL}{name}.gz", known_hash=None, fname=f"{name}.gz", path=cache))
-    except Exception as error:  # pooch lets the errors of several network libraries through
-        hint = "pass --data the folder of the four IDX files, or name it in $GRAPHVAE_DATA"
-        raise DataError.of("GV301", f"cannot download {name}: {error}", span, hint) from None
-
-
-def _read_idx(name: str, content: bytes, span: Span | None) -> NDArray[np.uint8]:
-    """An array in IDX format: two zero bytes, the type (8 is uint8), the number of axes, their sizes, the data."""
-    axes = content[3]
-    shape = struct.unpack(f">{axes}I", content[4 : 4 + 4 * axes])
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 def _npz(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
@@ -250,5 +213,5 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return found
 
 
-BUILT_IN: Mapping[str, Callable[[Path | None, Span | None], Rows]] = {"digits": _digits, "mnist": _mnist}
+BUILT_IN = ("digits", "mnist", "multi_mnist", "yaleb")
 ENDINGS = {".csv": "csv", ".npz": "npz", ".parquet": "parquet"}

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import pi
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from graphvae.compiler.errors import FlagError
-from graphvae.compiler.graph import VariableNode
+from graphvae.compiler.graph import ModelGraph, VariableNode
 from graphvae.compiler.pipeline import compile_file
 from graphvae.compiler.spec import Data, Split
 from graphvae.lab.binding import named, split_columns, unbound
+from graphvae.lab.labels import take_away
 from graphvae.lab.models import new_model
-from graphvae.lab.sources import BUILT_IN, Array, source_of
-from graphvae.lab.transforms import inverse
+from graphvae.lab.slots import beyond, closed
+from graphvae.lab.sources import BUILT_IN, Array, Columns, source_of
+from graphvae.lab.transforms import Floats, inverse
 from graphvae.lab.writers import write_pictures, write_table
 from graphvae.runtime import Variable
 
@@ -53,14 +56,19 @@ def synthesise(
     torch.manual_seed(graph.spec.training.seeds.init)
     model = new_model(compilation).eval()
     generator = torch.Generator().manual_seed(graph.spec.training.seeds.init)
-    given = {name: _covariate(kind, rows, generator) for name, kind in model.variables.items() if kind.role == "given"}
+    given = {
+        name: _covariate(kind, (rows, *graph.shape(graph.variables[name])), generator)
+        for name, kind in model.variables.items()
+        if kind.role == "given"
+    }
     drawn = given | model.sample(rows, given, generator)
-    columns = dict[str, Array]()
+    values = dict[str, Array]()
     for name in graph.named("observed", "supervised", "given"):
         share = _share_of_holes(graph.variables[name], graph.spec.data)
-        columns |= _columns(
-            graph.variables[name], graph.spec.data, _with_holes(graph.variables[name], drawn[name], share, generator)
-        )
+        values[name] = _with_holes(graph, graph.variables[name], drawn[name], share, generator).numpy()
+    columns = dict[str, Array]()
+    for name in values:
+        columns |= _columns(graph, graph.variables[name], _without_empty_slots(graph, graph.variables[name], values))
     for column in split_columns(graph.spec.data) if graph.spec.data else []:
         if graph.spec.data and column not in columns:
             columns[column] = _groups(graph.spec.data.split, rows)
@@ -90,22 +98,33 @@ def _share_of_holes(node: VariableNode, data: Data | None) -> float:
     return 0.5 if node.role == "supervised" and node.name not in drawn else 0.1 if node.masked else 0.0
 
 
-def _with_holes(node: VariableNode, values: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def _with_holes(graph: ModelGraph, node: VariableNode, values: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Values as data holds them, -1 or NaN in a random share of the rows of a label, or of the elements of what is observed."""
-    elements = () if node.role == "supervised" else node.elements
+    elements = () if node.role == "supervised" else (*graph.slots(node.plates), *node.elements)
     hidden = torch.rand((len(values), *elements), generator=generator) < share
     missing = torch.nan if values.is_floating_point() else -1
     return values.masked_fill(hidden.reshape(*hidden.shape, *(1,) * (values.dim() - hidden.dim())), missing)
 
 
-def _columns(node: VariableNode, data: Data | None, values: Tensor) -> dict[str, Array]:
+def _without_empty_slots(graph: ModelGraph, node: VariableNode, values: Columns) -> Array:
+    """Values as data holds them, -1 or NaN in slots that the count leaves out, and of a label where its count is missing."""
+    own = values[node.name]
+    if node.role == "supervised":
+        empty = closed(graph, node, values, len(own))
+    else:
+        counts = {name: each for name, each in values.items() if graph.variables[name].evidence}
+        empty = beyond(graph, node, counts, len(own))
+    return take_away(own, ~empty)
+
+
+def _columns(graph: ModelGraph, node: VariableNode, values: Array) -> dict[str, Array]:
     """A variable in the columns that the spec reads, in the data's own units and names."""
+    data = graph.spec.data
     if data is None:
-        return {node.name: values.numpy()}
-    names = data.categories.get(node.name)
-    if values.is_floating_point():
-        return unbound(node, data, inverse(data.steps_of(node.name), values.numpy()))
-    return unbound(node, data, named(values.numpy(), (*names, "") if names else None))  # -1, for a hole, is the last of them
+        return {node.name: values}
+    if np.issubdtype(values.dtype, np.floating):
+        return unbound(graph, node, inverse(data.steps_of(node.name), cast(Floats, values)))
+    return unbound(graph, node, named(values, node.values or data.categories.get(node.name)))
 
 
 def _groups(split: Split, rows: int) -> Array:
@@ -116,9 +135,9 @@ def _groups(split: Split, rows: int) -> Array:
     return np.arange(rows) % GROUPS
 
 
-def _covariate(variable: Variable, rows: int, generator: torch.Generator) -> Tensor:
-    """Values of a variable that has no prior, anywhere in the support of its family, as data holds them."""
-    shape, support = (rows, *variable.event), variable.family.support
+def _covariate(variable: Variable, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Values [row, plate..., event...] of a variable that has no prior, anywhere in its support, as data holds them."""
+    support = variable.family.support
     uniform = torch.rand(shape, generator=generator)
     by_support: dict[str, Callable[[], Tensor]] = {
         "real": lambda: torch.randn(shape, generator=generator),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from graphvae.compiler.errors import DataError, Span, visible
-from graphvae.lab.sources import Array, Rows, Wanted, check_size, no_rows, normalised
+from graphvae.lab.sources import Array, Rows, Wanted, check_size, no_rows, normalised, numbered
 
 NUMBER = 8  # bytes
 SAMPLE = 1 << 20  # bytes of a file from which its rows are counted before it is read
@@ -27,7 +28,8 @@ def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
     """The columns of a csv file: UTF-8, commas, a header of different names, a cell of every column in every line.
 
     A column is numbers if every cell is a number or empty, and it is not wanted as names; else it is text, without the space
-    around it. Lines with nothing in them are no rows.
+    around it. A vector may have a column for each of its values, NAME_0, NAME_1 and so on. Lines with nothing in them are no
+    rows.
     """
     header = _header(path, span)
     names = [normalised(name) for name in header]
@@ -35,14 +37,18 @@ def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
     if len(names) == 1 and (found := set(names[0]) & set(";\t|")):
         hint = "save it with commas between the columns"
         raise DataError.of("GV301", f"{path} has {found.pop()!r} between its columns", span, hint)
-    present = [name for name in names if wanted is None or name in wanted]
+    vectors = _vectors(wanted or {}, names)
+    parts = {part for columns in vectors.values() for part in columns}
+    present = [name for name in names if wanted is None or name in wanted or name in parts]
     if not present:
         return Rows({}, tuple(names))
     check_size(path, _estimated_rows(path), len(present), NUMBER, span)
     own = dict(zip(names, header, strict=True))
     table = _parsed(path, header, [own[name] for name in present], span)
     named = {name for name, want in (wanted or {}).items() if want.named}
-    columns = {name: _cells(table.column(own[name]), name in named) for name in present}
+    columns = {name: _cells(table.column(own[name]), name in named) for name in present if wanted is None or name in wanted}
+    for name, each in vectors.items():
+        columns[name] = _side_by_side([table.column(own[part]) for part in each], name in named)
     return Rows(columns, tuple(names), place=lambda row: f"line {_line(path, row + 1)} of {path.name}")
 
 
@@ -170,6 +176,21 @@ def _cells(column: Any, named: bool) -> Array:
         except pyarrow.ArrowInvalid:
             pass
     return _texts(filled)
+
+
+def _vectors(wanted: Wanted, names: Collection[str]) -> dict[str, list[str]]:
+    """The columns of each vector that has one for every value, and none of its own name."""
+    shapes = {name: want.event or () for name, want in wanted.items() if name not in names}
+    parts = {name: [numbered(name, index) for index in range(shape[0])] for name, shape in shapes.items() if len(shape) == 1}
+    return {name: each for name, each in parts.items() if set(each) <= set(names)}
+
+
+def _side_by_side(columns: Sequence[Any], named: bool) -> Array:
+    """Columns as rows [row, column]: numbers, if all of them are."""
+    cells = [_cells(column, named) for column in columns]
+    if any(each.dtype == object for each in cells):
+        cells = [_cells(column, named=True) for column in columns]
+    return np.stack(cells, axis=1)
 
 
 def _trimmed(column: Any) -> Any:

@@ -253,10 +253,11 @@ def _prepare(compilation: Compilation, dataset: Dataset, model: Model) -> _Fit:
 
 
 def _labelled_evidence(dataset: Dataset, model: Model) -> dict[str, Evidence]:
-    """The whole table in the model's form; a label that every labelled row has needs no mask in their block."""
+    """The whole table in the model's form; a label that every labelled row has in all slots needs no mask in their block."""
     device = next(model.parameters()).device
     evidence = model.evidence({name: value.to(device) for name, value in dataset.train.items()})
-    complete = {name for name, count in dataset.revealed.items() if count == len(dataset.labelled)}
+    rows = list(dataset.labelled)
+    complete = {name for name, found in evidence.items() if found.known is not None and found.known[rows].all()}
     return {name: Evidence(found.value) if name in complete else found for name, found in evidence.items()}
 
 

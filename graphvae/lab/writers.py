@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from graphvae.compiler.errors import FlagError
-from graphvae.lab.sources import Array, Columns
+from graphvae.lab.sources import Array, Columns, numbered
 
 
 def check_table(path: Path) -> None:
@@ -28,15 +28,14 @@ def check_table(path: Path) -> None:
 def write_table(columns: Columns, path: Path) -> None:
     """Write columns [row, ...] as a file that the source of its ending reads: .csv, .npz or .parquet.
 
+    In a csv file, a column of several values is one for each of them, as NAME_0, NAME_1 and so on.
+
     Raises:
-        FlagError: If the file exists, cannot be written, has another ending, or is a csv file for a column of several numbers.
+        FlagError: If the file exists, cannot be written, has another ending, or is a csv file for a column of whole arrays.
     """
     check_table(path)
-    deep = [name for name, values in columns.items() if values.ndim > 1]
-    if deep and path.suffix == ".csv":
-        message = f"a cell of a csv file has one value, and '{deep[0]}' has the shape {list(columns[deep[0]].shape[1:])}"
-        hint = "name a column for each number in data.columns, or write an .npz or a .parquet file"
-        raise FlagError.of("GV501", message, hint=hint)
+    if path.suffix == ".csv":
+        columns = _flat(columns)
     with new_file(path) as file:
         _WRITERS[path.suffix](columns, file)
 
@@ -85,6 +84,22 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 def _exists(path: Path) -> FlagError:
     return FlagError.of("GV501", f"{path} exists", hint="choose another name")
+
+
+def _flat(columns: Columns) -> Columns:
+    """Columns of a single value each."""
+    deep = [name for name, values in columns.items() if values.ndim > 2]
+    if deep:
+        message = f"a cell of a csv file has one value, and '{deep[0]}' has the shape {list(columns[deep[0]].shape[1:])}"
+        hint = "name a column for each number in data.columns, or write an .npz or a .parquet file"
+        raise FlagError.of("GV501", message, hint=hint)
+    flat: dict[str, Array] = {}
+    for name, values in columns.items():
+        parts = {numbered(name, index): part for index, part in enumerate(values.T)} if values.ndim == 2 else {name: values}
+        if twice := [part for part in parts if part in flat or (part in columns and part != name)]:
+            raise FlagError.of("GV501", f"two columns would be called '{twice[0]}'", hint="write an .npz or a .parquet file")
+        flat |= parts
+    return flat
 
 
 def _write_npz(columns: Columns, file: IO[bytes]) -> None:

@@ -32,6 +32,7 @@ from graphvae.runtime.draws import Knobs as Knobs
 from graphvae.runtime.draws import Term as Term
 from graphvae.runtime.load import load as load
 from graphvae.runtime.model import Block as Block
+from graphvae.runtime.model import Count as Count
 from graphvae.runtime.model import Imputation as Imputation
 from graphvae.runtime.model import Model as Model
 from graphvae.runtime.model import Variable as Variable
@@ -41,6 +42,8 @@ from graphvae.runtime.multivariate import MixtureOfNormals as MixtureOfNormals
 from graphvae.runtime.multivariate import MultivariateNormal as MultivariateNormal
 from graphvae.runtime.networks import Conv as Conv
 from graphvae.runtime.networks import Deconv as Deconv
+from graphvae.runtime.networks import Gru as Gru
 from graphvae.runtime.networks import Mlp as Mlp
+from graphvae.runtime.networks import Pool as Pool
 from graphvae.runtime.networks import Residual as Residual
 from graphvae.runtime.objectives import LogEvidence as LogEvidence

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -27,6 +30,9 @@ class Distribution(ABC):
     """A number that lies in the support, which stands where a cell is missing."""
     joint: ClassVar[int] = 0
     """How many trailing dimensions are one element: 1 where a vector is one value, 0 where each number is."""
+
+    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """By how many dimensions a parameter, as the distribution keeps it, has more than one value does."""
 
     event: int
     """How many trailing dimensions make one value."""
@@ -333,9 +339,11 @@ def as_parameter(value: Tensor | float | None) -> Tensor:
     return value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
 
 
-def logits_of(logits: Tensor | float | None, probs: float | None) -> Tensor:
+def logits_of(logits: Tensor | float | None, probs: Tensor | float | None) -> Tensor:
     """The logits, from either spelling of the parameter."""
-    return as_parameter(logits) if logits is not None else torch.logit(as_parameter(probs))
+    if logits is not None:
+        return as_parameter(logits)
+    return torch.logit(as_parameter(probs), eps=1e-6 if isinstance(probs, Tensor) else None)  # 0 and 1 have a gradient, too
 
 
 def sum_event(elements: Tensor, event: int) -> Tensor:
@@ -351,6 +359,26 @@ def event_of(parameter: Tensor, event: int) -> tuple[int, ...]:
 def one_hot(index: Tensor, categories: int, dtype: torch.dtype) -> Tensor:
     """Integers [...] as one-hot vectors [..., categories]."""
     return functional.one_hot(index, categories).to(dtype)
+
+
+def stacked(tensors: Sequence[Tensor], behind: int) -> Tensor:
+    """Tensors that broadcast, each [..., behind...], as one [..., slot, behind...] with that many dimensions behind the new one."""
+    least = max(behind, *(tensor.dim() for tensor in tensors))
+    full = [tensor.reshape(*(1,) * (least - tensor.dim()), *tensor.shape) for tensor in tensors]
+    return torch.stack(torch.broadcast_tensors(*full), -1 - behind)
+
+
+def stack_distributions(parts: Sequence[Distribution], behind: int = 0) -> Distribution:
+    """The distributions of several slots as one, of values [..., slot, behind..., event...]."""
+    made = copy(parts[0])
+    for name, value in vars(parts[0]).items():
+        if isinstance(value, Tensor):
+            own: list[Tensor] = [getattr(part, name) for part in parts]
+            if any(each.dim() for each in own) or not all(torch.equal(each, own[0]) for each in own):  # else it is a number
+                setattr(made, name, stacked(own, parts[0].event + parts[0].beyond.get(name, 0) + behind))
+        elif isinstance(value, Distribution):
+            setattr(made, name, stack_distributions([getattr(part, name) for part in parts], behind))
+    return made
 
 
 def trailing(tensor: Tensor, dimensions: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,8 @@ class Variable:
 
     `posterior` is its family in q, where that is another one; `masked` says that elements of an observed variable may be
     missing; `number` is the whole number that bounds its family's values, if one does; `cells` are the sizes of the enumeration
-    axes over which its draw needs noise of its own.
+    axes over which its draw needs noise of its own; `plates` are the sizes of the plates that repeat it; `collapse` says that an
+    unknown value is the mean of its conditional, and is not scored.
     """
 
     role: Literal["observed", "supervised", "latent", "given"]
@@ -49,11 +50,31 @@ class Variable:
     masked: bool = False
     number: int = 0
     cells: tuple[int, ...] = ()
+    plates: tuple[int, ...] = ()
+    collapse: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a row's value, in all slots."""
+        return (*self.plates, *self.event)
 
     @property
     def inferred(self) -> bool:
         """Whether q has a conditional for it."""
         return self.role in ("supervised", "latent")
+
+
+@dataclass(frozen=True)
+class Count:
+    """What says how many slots of a plate are active: a variable, and the numbers that its categories stand for, if it has any.
+
+    `members` are the variables in the plate.
+    """
+
+    variable: str
+    size: int
+    values: tuple[int, ...] | None
+    members: tuple[str, ...]
 
 
 class Block(NamedTuple):
@@ -107,11 +128,29 @@ class Model(nn.Module):
     label_term: ClassVar[str]
     closed_kl: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """The draws whose log q - log p has a closed form, each with the labels that take it away in the rows that know one."""
+    plates: ClassVar[Mapping[str, Count]] = {}
+    """What counts the active slots of plates."""
+    frozen: ClassVar[tuple[str, ...]] = ()
+    """The sub-models whose weights never change."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        for part in self.frozen_parts():
+            part.requires_grad_(False)
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """The sub-models in p and q whose weights never change."""
+        sides = [dict(side.named_modules()) for side in (self.encoder, self.decoder)]
+        return [modules[name] for name in self.frozen for modules in sides if name in modules]
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for what is frozen: its running statistics stay as they are."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            part.eval()
+        return self
 
     def forward(self, blocks: Sequence[Block], knobs: Knobs) -> Objective:
         """The objective of the rows of all blocks, in their order: what training maximises."""
@@ -161,7 +200,7 @@ class Model(nn.Module):
     def passes(self, block: Block, knobs: Knobs) -> tuple[dict[str, Draw], dict[str, Draw]]:
         """A pass through q, and one through p at the values that q made."""
         q = self.run(self.encoder, block.evidence, block.noise, knobs)
-        drawn = {name: Evidence(draw.value) for name, draw in q.items()}
+        drawn = {name: Evidence(draw.value) for name, draw in q.items() if not draw.collapsed}
         return q, self.run(self.decoder, {**block.evidence, **drawn}, {}, knobs)
 
     def terms(self, q: Mapping[str, Draw], p: Mapping[str, Draw]) -> dict[str, Term]:
@@ -172,7 +211,7 @@ class Model(nn.Module):
         """In which rows log q - log p of a variable has its closed form: those that know no label behind it."""
         known: Tensor | bool = name not in self.closed_kl
         for label in self.closed_kl.get(name, ()):
-            known = known | q[label].known
+            known = known | q[label].known_rows
         return ~known if isinstance(known, Tensor) else not known
 
     def score(self, name: str, q: Draw | None, p: Draw, closed: Tensor | bool = False) -> Term:
@@ -228,10 +267,12 @@ class Model(nn.Module):
         )
 
     def noise(self, samples: int, rows: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Noise [sample, row, enumerations..., event...] for every variable that q samples, for known rows too."""
+        """Noise [sample, row, enumerations..., plate..., event...] for every variable that q samples, for known rows too."""
         dtype = next(self.parameters()).dtype
-        drawn = {name: kind for name, kind in self.variables.items() if kind.inferred and not kind.enumerated}
-        shapes = {name: (samples, rows, *reversed(kind.cells), *kind.event) for name, kind in drawn.items()}
+        drawn = {
+            name: kind for name, kind in self.variables.items() if kind.inferred and not (kind.enumerated or kind.collapse)
+        }
+        shapes = {name: (samples, rows, *reversed(kind.cells), *kind.shape) for name, kind in drawn.items()}
         return {name: (kind.posterior or kind.family).noise(shapes[name], generator, dtype) for name, kind in drawn.items()}
 
     def evidence(self, data: Mapping[str, Tensor]) -> dict[str, Evidence]:
@@ -246,19 +287,26 @@ class Model(nn.Module):
             if variable is None:
                 raise ValueError(f"{name!r} is not a variable; the variables are: {', '.join(self.variables)}")
             encoded = variable.family.encode(value, variable.event, next(self.parameters()).dtype)
-            if tuple(encoded.shape[1:]) != variable.event:
+            if tuple(encoded.shape[1:]) != variable.shape:
                 raise ValueError(
-                    f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.event)}"
+                    f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.shape)}"
                 )
-            if variable.masked:
+            if variable.masked or (not variable.inferred and self.counted(name)):
                 found[name] = masked_evidence(encoded, variable)
                 continue
-            known = ~encoded.isnan().flatten(1).any(1) if variable.event else ~encoded.isnan()
+            slots = 1 + len(variable.plates)
+            known = ~encoded.isnan().flatten(slots).any(slots) if variable.event else ~encoded.isnan()
             if not variable.inferred and not known.all():
                 raise ValueError(f"{name!r} is {variable.role} and is missing in row {int((~known).nonzero()[0])}")
             if known.any() or not variable.inferred:
                 found[name] = Evidence(encoded, None if known.all() else known)
+        for plate, count in self.plates.items():
+            check_slots(plate, count, data, found)
         return found
+
+    def counted(self, name: str) -> bool:
+        """Whether some slots of a variable may be inactive."""
+        return any(name in count.members for count in self.plates.values())
 
     def block(self, data: Mapping[str, Tensor], samples: int, generator: torch.Generator | None) -> Block:
         """All rows of data as one block, with its noise."""
@@ -266,7 +314,7 @@ class Model(nn.Module):
         evidence = self.evidence(data)
         for name, kind in self.variables.items():
             if kind.masked and name not in data:
-                nothing = next(self.parameters()).new_full((rows, *kind.event), torch.nan)
+                nothing = next(self.parameters()).new_full((rows, *kind.shape), torch.nan)
                 evidence[name] = masked_evidence(nothing, kind)
         return Block(evidence, self.noise(samples, rows, generator))
 
@@ -318,7 +366,7 @@ class Model(nn.Module):
     def posterior_mean(self, posterior: Posterior) -> dict[str, Tensor]:
         """The weighted mean of every variable's draws, [row, event...]; of a category, its probabilities."""
         chosen = posterior.means if posterior.evidence is None else posterior.values
-        return {name: weighted_mean(posterior.weight, value, self.variables[name].event) for name, value in chosen.items()}
+        return {name: weighted_mean(posterior.weight, value, self.variables[name].shape) for name, value in chosen.items()}
 
     @torch.no_grad()
     def log_evidence(
@@ -352,7 +400,7 @@ class Model(nn.Module):
             if kind.role == "supervised":
                 found[name] = imputation(kind, known, q[name].value, weight, [q[name].value] * draws, chosen)
             elif kind.masked:
-                own = [kind.family.noise((*weight.shape, *kind.event), generator, weight.dtype) for _ in range(draws)]
+                own = [kind.family.noise((*weight.shape, *kind.shape), generator, weight.dtype) for _ in range(draws)]
                 drawn = [p[name].distribution.sample(noise) for noise in own]
                 found[name] = imputation(kind, known, p[name].distribution.mean, weight, drawn, chosen)
         return found
@@ -371,15 +419,15 @@ class Model(nn.Module):
         """
         dtype = next(self.parameters()).dtype
         kinds = {name: kind for name, kind in self.variables.items() if kind.role != "given"}
-        noise = {name: kind.family.noise((1, rows, *kind.event), generator, dtype) for name, kind in kinds.items()}
+        noise = {name: kind.family.noise((1, rows, *kind.shape), generator, dtype) for name, kind in kinds.items()}
         made = self.run(self.decoder, self.evidence(data or {}), noise, self.knobs())
         values = {}
         for name, draw in made.items():
             kind = self.variables[name]
             if mean and kind.role == "observed":
-                values[name] = draw.mean.expand(1, rows, *kind.event).squeeze(0)
+                values[name] = draw.mean.expand(1, rows, *kind.shape).squeeze(0)
             else:
-                values[name] = kind.family.decode(draw.value.reshape(rows, *kind.event))
+                values[name] = kind.family.decode(draw.value.expand(1, rows, *kind.shape).reshape(rows, *kind.shape))
         return values
 
 
@@ -395,16 +443,40 @@ def masked_evidence(encoded: Tensor, variable: Variable) -> Evidence:
     return Evidence(torch.where(trailing(cells, joint), encoded, variable.family.inside), cells=cells)
 
 
+def check_slots(plate: str, count: Count, data: Mapping[str, Tensor], found: Mapping[str, Evidence]) -> None:
+    """A known slot is an active one: where a slot is known, so is the count, and it is large enough.
+
+    Raises:
+        ValueError: With the first row in which it is not.
+    """
+    for name in count.members:
+        known = found[name].known if name in found else None
+        if name not in found or found[name].cells is not None:
+            continue
+        rows = len(found[name].value)
+        slots = torch.ones(rows, count.size, dtype=torch.bool) if known is None else known.reshape(rows, -1, count.size).any(1)
+        least = (slots * torch.arange(1, count.size + 1)).amax(1)
+        number = data[count.variable].clone() if count.variable in data else torch.full((rows,), -1)
+        if count.values is not None:
+            number = torch.where(number < 0, number, torch.tensor(count.values)[number.clamp_min(0).long()])
+        wrong = (least > 0) & ~(number >= least)
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            shown = f"{count.variable!r} is {int(number[row])}" if number[row] >= 0 else f"{count.variable!r} is unknown"
+            raise ValueError(f"{name!r} is known in slot {int(least[row]) - 1} of {plate!r} in row {row}, where {shown}")
+
+
 def reweighed(values: Mapping[str, Tensor], q: Mapping[str, Draw], factor: Sequence[Tensor]) -> dict[str, Tensor]:
     """Values on every axis of a factor [enumerations..., sample, row], by which their gradient will be multiplied.
 
     The factor need not be there before the backward pass.
     """
-    axes = torch.broadcast_shapes(*(draw.value.shape[: draw.value.dim() - draw.distribution.event] for draw in q.values()))
+    behind = {name: draw.distribution.event + draw.plates for name, draw in q.items()}
+    axes = torch.broadcast_shapes(*(draw.value.shape[: draw.value.dim() - behind[name]] for name, draw in q.items()))
     made = {}
     for name, value in values.items():
-        event = q[name].distribution.event
-        made[name] = value.expand(*axes, *q[name].event).clone()
+        event = behind[name]
+        made[name] = value.expand(*axes, *value.shape[value.dim() - event :]).clone()
         if made[name].requires_grad:
             made[name].register_hook(lambda gradient, event=event: gradient * trailing(factor[0].expand(axes), event))
     return made
@@ -423,8 +495,8 @@ def imputation(
 
     Means and draws are [enumerations..., sample, row, event...].
     """
-    values = torch.stack([pick(each, cell, weight, variable.event) for each, cell in zip(drawn, chosen, strict=True)])
-    mean = weighted_mean(weight, means, variable.event)
+    values = torch.stack([pick(each, cell, weight, variable.shape) for each, cell in zip(drawn, chosen, strict=True)])
+    mean = weighted_mean(weight, means, variable.shape)
     if known is not None:
         mean, values = known.completed(mean), known.completed(values)
     return Imputation(mean, variable.family.decode(values))
@@ -452,12 +524,12 @@ def conditional_means(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
     means: dict[str, Tensor] = {}
     later: Tensor | bool = False
     for name, draw in reversed(list(draws.items())):
-        event = draw.distribution.event
+        behind = draw.distribution.event + draw.plates
         if isinstance(later, bool):
             means[name] = draw.value if later else draw.mean
         else:
-            means[name] = torch.where(trailing(later, event), draw.value, draw.mean)
-        later = later | draw.known
+            means[name] = torch.where(trailing(later, behind), draw.value, draw.mean)
+        later = later | draw.known_rows
     return {name: means[name] for name in draws}
 
 

@@ -87,6 +87,8 @@ class MultivariateNormal(VectorNormal):
 
     parameters = ("loc", "scale", "below")
 
+    beyond = {"factor": 1, "log_volume": -1}
+
     def __init__(self, loc: Tensor, scale: Tensor, below: Tensor, event: int = 1) -> None:
         self.loc, self.log_volume, self.event = loc, scale.log().sum(-1), event
         self.factor = below.tril(-1) + torch.diag_embed(scale)
@@ -116,6 +118,8 @@ class LowRankNormal(VectorNormal):
     """
 
     parameters = ("loc", "scale", "factor")
+
+    beyond = {"factor": 1, "upper": 1, "lower": 1, "log_volume": -1}
 
     def __init__(self, loc: Tensor, scale: Tensor, factor: Tensor, event: int = 1) -> None:
         self.loc, self.scale, self.factor, self.event = loc, scale, factor, event
@@ -154,6 +158,8 @@ class MixtureOfNormals(Distribution):
     parameters = ("logits", "loc", "scale")
     support = "real"
     joint = 1
+
+    beyond = {"loc": 1, "scale": 1}
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, event: int = 1) -> None:
         self.log_weights, self.loc, self.scale, self.event = logits.log_softmax(-1), loc, scale, event

@@ -108,7 +108,7 @@ class Mlp(nn.Module):
         if not self.heads:
             return features
         parts = features.split(self.sizes, -1)
-        shaped = [part.reshape(*part.shape[:-1], *shape) for part, shape in zip(parts, self.heads, strict=True)]
+        shaped = [part.reshape((*part.shape[:-1], *shape)) for part, shape in zip(parts, self.heads, strict=True)]
         return shaped[0] if len(shaped) == 1 else shaped
 
 
@@ -269,6 +269,91 @@ class Deconv(nn.Module):
         """The heads, [..., channel, height, width] each; one head comes alone."""
         parts = over_images(self.body, self.dense(**parents)).split(self.planes, -3)
         return parts[0] if len(parts) == 1 else list(parts)
+
+
+class Gru(nn.Module):
+    """One step of a gated recurrent unit (Cho et al. 2014), as torch's GRUCell has it.
+
+    With x the parents and h the state before, r and z are sigmoid(W x + U h + b), n is tanh(W x + b + r (U h + b)), and the
+    new state is (1 - z) n + z h.
+
+    Args:
+        parents: The event shape of each parent, the state among them.
+        state: The name of the parent that is the state before.
+        size: The length of the state.
+
+    >>> network = Gru({"seen": (4,), "before": (3,)}, state="before", size=3)
+    >>> tuple(network(seen=torch.zeros(5, 4), before=torch.zeros(3)).shape)
+    (5, 3)
+    """
+
+    def __init__(self, parents: Mapping[str, tuple[int, ...]], state: str, size: int) -> None:
+        super().__init__()
+        self.state = state
+        self.inputs = ParentLinear({name: shape for name, shape in parents.items() if name != state}, 3 * size)
+        self.recurrent = nn.Linear(size, 3 * size)
+
+    def forward(self, **parents: Tensor) -> Tensor:
+        """Parents [..., event...], each with the axes it has, to the new state [..., size]."""
+        before = parents.pop(self.state)
+        reset, update, new = self.inputs(parents).chunk(3, -1)
+        reset_before, update_before, new_before = self.recurrent(before).chunk(3, -1)
+        update = (update + update_before).sigmoid()
+        new = (new + (reset + reset_before).sigmoid() * new_before).tanh()
+        return (1 - update) * new + update * before
+
+
+class Pool(nn.Module):
+    """The slots of plates as one vector: each slot's parents pass through an mlp, and a pool gathers what it gives.
+
+    Slots of weight 0 have no influence at all. Attention weighs a slot by the exponential of its product with a learned query,
+    divided by the root of its length (Vaswani et al. 2017); with no active slot everything is 0.
+
+    Args:
+        parents: The event shape of each parent.
+        hidden: The widths of the mlp.
+        over: `sum`, `mean`, `max` or `attention`.
+        plates: Over how many of the last plates.
+        activation: The non-linearity after each hidden layer.
+
+    >>> network = Pool({"part": (2,)}, hidden=[8], over="mean")
+    >>> tuple(network(part=torch.zeros(5, 3, 2), active=torch.ones(5, 3)).shape)
+    (5, 8)
+    """
+
+    def __init__(
+        self,
+        parents: Mapping[str, tuple[int, ...]],
+        hidden: Sequence[int],
+        over: str,
+        plates: int = 1,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.embedding = Mlp(parents, hidden, {}, activation)
+        self.over, self.plates = over, plates
+        if over == "attention":
+            self.query = nn.Parameter(torch.randn(hidden[-1]))
+
+    def forward(self, active: Tensor | None = None, **parents: Tensor) -> Tensor:
+        """Parents [..., slot..., event...] and weights [..., slot...] to [..., feature]."""
+        features = self.embedding(**parents)
+        slots = features.shape[-1 - self.plates : -1]
+        features = features.flatten(-1 - self.plates, -2)
+        weight = features.new_ones(()) if active is None else active.expand(*active.shape[: active.dim() - self.plates], *slots)
+        weight = weight.flatten(-self.plates).unsqueeze(-1) if active is not None else weight
+        there = weight > 0
+        features = torch.where(there, features, 0.0)
+        if self.over == "max":
+            largest = torch.where(there, features, -torch.inf).amax(-2)
+            return torch.where(there.any(-2) if active is not None else there, largest, 0.0)
+        if self.over == "attention":
+            scores = (features @ self.query / math.sqrt(len(self.query))).unsqueeze(-1)
+            weight = weight * torch.where(there, (scores - scores.amax(-2, keepdim=True)).exp(), 0.0)
+        total = (weight * features).sum(-2)
+        if self.over == "sum":
+            return total
+        return total / (weight.expand_as(features[..., :1]).sum(-2).clamp_min(torch.finfo(total.dtype).tiny))
 
 
 def halved(size: Sequence[int], times: int) -> tuple[int, ...]:
