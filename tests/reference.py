@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, distributions
 from torch.nn import functional
 
+from graphvae.compiler.expressions import Binary, Name, Negative, Number
 from graphvae.compiler.graph import VariableNode
 from graphvae.compiler.plan import (
     Active,
@@ -295,7 +296,10 @@ class Walk:
 
     def assign(self, step: Assign, local: Mapping[str, Local], slot: Slot) -> Tensor:
         """The value of an expression in one slot, worked out from its tree."""
-        return evaluate(step.tree, step, local, slot, self)
+        named = evaluate(step.tree, step, local, slot, self)
+        shape = step.value.event
+        axes = AXES[len(shape)]
+        return spread(named, axes).expand(shape) if named.axes or shape else named.value
 
     def draw(self, step: Draw | Score, weights: State, slot: Slot, local: Mapping[str, Local]) -> None:
         """One variable in every slot that is visible here."""
@@ -364,6 +368,93 @@ class Walk:
                 local[value.python] = self.here(value.name, slot)
 
 
+AXES = {0: (), 1: ("channel",), 2: ("height", "width"), 3: ("channel", "height", "width")}
+
+
+class Named(NamedTuple):
+    """A value whose dimensions have names."""
+
+    axes: tuple[str, ...]
+    value: Tensor
+
+
+def spread(named: Named, axes: Sequence[str]) -> Tensor:
+    """A value with a dimension for each of these axes."""
+    index = tuple(slice(None) if axis in named.axes else None for axis in axes)
+    return named.value[index] if index else named.value
+
+
+def evaluate(tree: Any, step: Assign, local: Mapping[str, Local], slot: Slot, walk: Walk) -> Named:
+    """An expression in one slot, worked out by the names of axes."""
+
+    def at(part: Any, own: Slot = slot) -> Named:
+        return evaluate(part, step, local, own, walk)
+
+    match tree:
+        case Number():
+            return Named((), torch.tensor(float(tree.text)))
+        case Name():
+            value = next(v for v in step.inputs if v.name == tree.text or v.name.endswith(f".{tree.text}"))
+            here = local[value.python].at(slot)
+            return Named(AXES[here.dim()], here)
+        case Negative():
+            part = at(tree.part)
+            return part._replace(value=-part.value)
+        case Binary():
+            left, right = at(tree.left), at(tree.right)
+            axes = tuple(axis for axis in AXES[3] if axis in (*left.axes, *right.axes))
+            operation = {"+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "**": torch.pow}[tree.operator]
+            return Named(axes, operation(spread(left, axes), spread(right, axes)))
+    arguments = tree.arguments
+    if tree.function in ("sum", "mean", "max") and len(arguments) == 2 and arguments[1].text not in AXES[3]:
+        plate = arguments[1].text
+        parts = []
+        for k in range(walk.plan.sizes[plate]):
+            weight = walk.active[plate].at({**slot, plate: k}) if plate in walk.active else torch.ones(())
+            if weight > 0:
+                parts.append((at(arguments[0], {**slot, plate: k}), weight))
+        values, weights = torch.stack([part.value for part, _ in parts]), [weight for _, weight in parts]
+        summed = total(value * weight for value, weight in zip(values, weights, strict=True))
+        return Named(parts[0][0].axes, {"sum": summed, "mean": summed / total(weights), "max": values.amax(0)}[tree.function])
+    first = at(arguments[0])
+    if tree.function in ("paste", "crop"):
+        height, width = step.value.event[1:]
+        scale, x, y = at(arguments[1]).value
+        scale = 0.25 + functional.softplus(20 * (scale - 0.25)) / 20
+        if tree.function == "crop":
+            scale, x, y = 1 / scale, -x / scale, -y / scale
+        return Named(first.axes, bilinear(first.value, scale, x, y, height, width))
+    if tree.function == "dot":
+        product = evaluate(Binary("*", arguments[0], arguments[1], None), step, local, slot, walk)
+        axis = arguments[2].text if len(arguments) > 2 else product.axes[0]
+        return Named(tuple(a for a in product.axes if a != axis), product.value.sum(product.axes.index(axis)))
+    if tree.function in ("sum", "mean", "max", "normalise"):
+        axis = arguments[1].text if len(arguments) > 1 else first.axes[0]
+        place = first.axes.index(axis)
+        if tree.function == "normalise":
+            return first._replace(value=first.value / first.value.square().sum(place, keepdim=True).sqrt())
+        reduced = {"sum": first.value.sum(place), "mean": first.value.mean(place), "max": first.value.amax(place)}[tree.function]
+        return Named(tuple(a for a in first.axes if a != axis), reduced)
+    if tree.function == "stack":
+        parts = [at(argument) for argument in arguments]
+        axes = tuple(axis for axis in AXES[3] if any(axis in part.axes for part in parts))
+        return Named(("channel", *axes), torch.stack([spread(part, axes) for part in parts]))
+    return first._replace(value={"softplus": functional.softplus}.get(tree.function, getattr(torch, tree.function, None))(first.value))
+
+
+def bilinear(picture: Tensor, scale: Tensor, x: Tensor, y: Tensor, height: int, width: int) -> Tensor:
+    """A picture [channel, height, width] with zeros around it, seen at (scale u + x, scale v + y) by every pixel (u, v)."""
+
+    def weights(pixels: int, old: int, shift: Tensor) -> Tensor:
+        """How much of each old pixel each new one takes, [new, old]."""
+        centres = (2 * torch.arange(pixels, dtype=picture.dtype) + 1) / pixels - 1
+        place = ((scale * centres + shift + 1) * old - 1) / 2
+        return (1 - (place[:, None] - torch.arange(old)).abs()).clamp_min(0)
+
+    rows, columns = weights(height, picture.shape[1], y), weights(width, picture.shape[2], x)
+    return torch.einsum("ih,jw,chw->cij", rows, columns, picture)
+
+
 def pooled(pool: PoolPlan, weights: State, slots: list[tuple[list[Tensor], Tensor]]) -> Tensor:
     """What a pool makes of its slots, each with its weight."""
     block = Network(hidden=pool.hidden, activation=pool.activation)
@@ -429,6 +520,7 @@ def parameter(row: Parameter, state: State, local: Mapping[str, Local], slot: Sl
     """One parameter of a family, in its shape."""
     if row.kind in ("head", "expression"):
         raw = local[row.python].at(slot)
+        raw = raw.clamp(1e-6, 1 - 1e-6) if row.name == "probs" else raw  # a probability of 0 or 1 would be certain
     elif row.kind == "learned":
         raw = state[row.python.removeprefix("self.")]
     else:

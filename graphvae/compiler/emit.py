@@ -39,6 +39,7 @@ from graphvae.compiler.plugins import Plugin
 from graphvae.compiler.spec import KINDS, Network
 
 WIDTH = 100
+_OWN = "plugin."
 
 
 def emit(plan: Plan, plugin: Plugin | None = None) -> str:
@@ -75,14 +76,14 @@ def _quotable(text: str) -> str:
 def _imports(plan: Plan) -> Iterator[str]:
     steps = [*plan.q.every, *plan.p.every]
     parameters = [row for step in steps if isinstance(step, Draw | Score) for row in step.parameters]
-    needed = {name for step in steps if isinstance(step, Assign) for name in step.names}
+    needed = _needed(plan)
     carries = any(isinstance(step, Index) or (isinstance(step, Loop) and step.carried) for step in steps)
     if "torch" in needed or carries or any(row.kind in ("learned", "constant") for row in parameters):
         yield "import torch"
     yield "from torch import nn"
     yield from (f"from torch.nn import {name.rsplit('.', 1)[-1]}" for name in sorted(needed) if name.startswith("torch.nn."))
     yield ""
-    names = {"Draws", "Model", "Variable"} | {name for name in needed if "torch" not in name}
+    names = {"Draws", "Model", "Variable"} | {name for name in needed if "torch" not in name and not name.startswith(_OWN)}
     names |= {"Pool"} if any(isinstance(step, Gather) for step in steps) else set()
     names |= {"Count"} if plan.counts else set()
     names |= {variable.family.distribution for variable in plan.variables if variable.family}
@@ -92,8 +93,14 @@ def _imports(plan: Plan) -> Iterator[str]:
     yield from _import("graphvae.runtime", names)
 
 
+def _needed(plan: Plan) -> set[str]:
+    """What expressions need to import."""
+    return {name for step in (*plan.q.every, *plan.p.every) if isinstance(step, Assign) for name in step.needs}
+
+
 def _plugin_imports(plan: Plan, plugin: Plugin | None) -> Iterator[str]:
-    if names := {network.module for network in _networks(plan) if network.kind not in KINDS}:
+    functions = {name.removeprefix(_OWN) for name in _needed(plan) if name.startswith(_OWN)}
+    if names := functions | {network.module for network in _networks(plan) if network.kind not in KINDS}:
         assert plugin is not None
         yield ""
         yield from _import(plugin.module, names)
@@ -181,7 +188,7 @@ def _initial(carried: Carried) -> str:
 
 def _pool(pool: PoolPlan) -> _Call:
     arguments: list[str | _Call] = [_shapes("{", pool.parents), f"hidden={list(pool.hidden)}", f'over="{pool.over}"']
-    arguments += [f"plates={pool.plates}"] * (pool.plates != 1)
+    arguments.append(f"plates={pool.plates}")
     arguments += [f'activation="{pool.activation}"'] * (pool.activation != Network().activation)
     return _Call(f"self.{pool.attribute} = Pool(", arguments)
 
@@ -355,7 +362,7 @@ def _model_class(plan: Plan) -> Iterator[str]:
     yield ""
     yield "    variables = {"
     for variable in plan.variables:
-        yield f"        {_variable(variable, plan)},"
+        yield from _indented(_variable(variable, plan).lines(8, ","))
     yield "    }"
     if plan.counts:
         yield from _counts(plan)
@@ -391,7 +398,7 @@ def _closed_kl(plan: Plan) -> Iterable[str]:
     return _indented(_Call("closed_kl = {", entries, "}").lines(4), by=4)
 
 
-def _variable(variable: VariableNode, plan: Plan) -> str:
+def _variable(variable: VariableNode, plan: Plan) -> _Call:
     assert variable.family is not None
     draw = next((step for step in plan.draws if step.value.name == variable.name), None)
     arguments = [f'"{variable.role}"', variable.family.distribution, str(variable.event)]
@@ -405,7 +412,7 @@ def _variable(variable: VariableNode, plan: Plan) -> str:
         arguments.append(f"number={variable.number}")
     if draw and draw.cells:
         arguments.append(f"cells={draw.cells}")
-    return f'"{variable.name}": Variable({", ".join(arguments)})'
+    return _Call(f'"{variable.name}": Variable(', arguments)
 
 
 def _docstring(*sentences: str) -> list[str]:

@@ -33,7 +33,7 @@ class Choice(NamedTuple):
 
 def choose(q: Side, p: Side, objective: Objective) -> dict[str, Choice]:
     """A gradient for every random variable of q, in no particular order."""
-    random = [node for node in q.conditionals.values() if node.family]
+    random = [node for node in q.conditionals.values() if node.family and not node.variable.collapse]
     made = {node.variable.name: _without_cells(node) for node in random}
     chosen = {name: choice for name, choice in made.items() if choice}
     cells = prod(count(node) for node in random if chosen.get(node.variable.name, _NOTHING).gradient == "enumerate")
@@ -166,7 +166,8 @@ def check_draws(graph: ModelGraph) -> None:
         conditional = node.conditional
         place = conditional.span("gradient") or node.span
         _check_dropout(objective.bound, conditional)
-        if node.family is None:
+        if node.family is None or node.variable.collapse:
+            _check_undrawn(name, node)
             continue
         if conditional.temperature is not None and conditional.gradient not in RELAXED:
             message = f"'{name}' is drawn by '{conditional.gradient}', which has no temperature"
@@ -178,6 +179,13 @@ def check_draws(graph: ModelGraph) -> None:
             _check_straight_through(graph, name, place)
         if objective.bound != "self_normalised":
             _check_importance(graph, name, node, place)
+
+
+def _check_undrawn(name: str, node: ConditionalNode) -> None:
+    """What is computed, or collapsed to its mean, has no gradient to choose."""
+    if node.family is not None and node.conditional.gradient:
+        message = f"'{name}' collapses to its mean, and is not drawn"
+        raise SpecError.of("GV110", message, node.conditional.key("gradient"), "leave the gradient out, or the collapse")
 
 
 def _check_straight_through(graph: ModelGraph, name: str, place: Span | None) -> None:

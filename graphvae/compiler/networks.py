@@ -128,6 +128,9 @@ def complete(
     if network.kind == "deconv":
         image = _made_image(node, network, heads)
         return _filled(network, _widths(1, 256, inputs, outputs), _planes(max(image[1:]))[::-1])
+    if network.pool and network.hidden == ():
+        message = f"the pool of '{node.variable.name}' gathers hidden layers, and its network has none"
+        raise SpecError.of("GV116", message, network.span("hidden"), "write the widths of one or more")
     if network.kind == "gru":
         return network
     if network.kind in KINDS:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graphvae.compiler.errors import Span
+from graphvae.compiler.expressions import Expression
 from graphvae.compiler.families import Family, Gradient, Link
 from graphvae.compiler.gradients import Divergence
 from graphvae.compiler.graph import SideName, VariableNode
@@ -50,13 +51,13 @@ class NetworkPlan:
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """What gathers the slots of plates: an mlp for every slot's parents, and a pool over the last `plates` of their plates."""
+    """What gathers the slots of plates: an mlp for every slot's parents, and a pool over the last plates, with their sizes."""
 
     attribute: str
     parents: tuple[tuple[str, tuple[int, ...]], ...]
     hidden: tuple[int, ...]
     over: str
-    plates: int
+    plates: tuple[int, ...]
     activation: str
 
 
@@ -128,13 +129,14 @@ class Gather:
 
 @dataclass(frozen=True)
 class Assign:
-    """A value that an expression computes: `code` is the text, and `names` what it needs of torch and of the runtime."""
+    """A value that an expression computes: `code` is the text, `needs` what it imports, and `tree` what it was made from."""
 
     value: Value
     code: str
-    names: tuple[str, ...]
+    needs: tuple[str, ...]
     inputs: tuple[Value, ...]
     deterministic: bool
+    tree: Expression
     span: Span | None
 
 
@@ -376,14 +378,14 @@ def _check_scope(steps: Sequence[Step], outer: Mapping[str, Value], attributes: 
     heads: tuple[Value, ...] = ()
     for step in steps:
         for value in reads(step):
-            assert made.get(value.python) == value, (step, value)
+            assert made.get(value.python) == value or value in heads, (step, value)
         assert not isinstance(step, Draw | Score | Active) or step.used == (step.value.python in read), step
         match step:
             case Compute():
                 assert step.network.parents == tuple((each.key, each.value.event) for each in step.inputs), step
                 attributes.append(f"self.{step.network.attribute}")
                 heads = () if step.deterministic else step.outputs
-            case Assign() if not step.deterministic:
+            case Assign() if step.deterministic:
                 heads = ()
             case Draw() | Score():
                 computed = tuple(row.python for row in step.parameters if row.kind == "head")

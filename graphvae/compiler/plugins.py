@@ -30,12 +30,15 @@ class Signature:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A Python file: its text, the checksum of its bytes, and its classes, with None where what one takes is inherited."""
+    """A Python file: its text, the checksum of its bytes, its functions, and its classes, with None where what one takes is
+    inherited.
+    """
 
     path: Path
     text: str
     sha256: str
     classes: Mapping[str, Signature | None]
+    functions: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -68,10 +71,12 @@ def read_plugin(path: str | Path) -> Plugin:
         raise FlagError.of("GV501", f"cannot read the plugin {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise FlagError.of("GV501", f"the plugin {path} is not UTF-8", hint="save the file as UTF-8") from None
-    classes = dict(_classes(_parsed(text, str(path))))
-    if not classes:
-        raise FlagError.of("GV501", f"the plugin {path} has no class", hint="a network is a class that is a torch.nn.Module")
-    return Plugin(file, text, sha256(raw).hexdigest(), classes)
+    tree = _parsed(text, str(path))
+    classes, functions = dict(_classes(tree)), tuple(_functions(tree))
+    if not classes and not functions:
+        hint = "a network is a class that is a torch.nn.Module; a function may be called in an expression"
+        raise FlagError.of("GV501", f"the plugin {path} has no class and no function", hint=hint)
+    return Plugin(file, text, sha256(raw).hexdigest(), classes, functions)
 
 
 def _parsed(text: str, file: str) -> ast.Module:
@@ -90,6 +95,10 @@ def _classes(tree: ast.Module) -> Iterator[tuple[str, Signature | None]]:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             functions = [inner for inner in node.body if isinstance(inner, ast.FunctionDef) and inner.name == "__init__"]
             yield node.name, _signature(functions[-1].args) if functions else None
+
+
+def _functions(tree: ast.Module) -> Iterator[str]:
+    return (node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"))
 
 
 def _signature(arguments: ast.arguments) -> Signature:

@@ -197,6 +197,7 @@ class _Maker:
             self.variables[name] = with_event(node, self.spec, self.variables, self.plates, self.plugin)
             node = replace(node, variable=self.variables[name])
         structure.check_conditional(side, node, self.spec)
+        structure.check_slots(node, self.variables)
         check_expressions(node, self.variables, self.plates, self.plugin)
         node = replace(node, conditional=written.model_copy(update={"parameters": _parameters(node.family, written)}))
         if not node.heads and (node.family is not None or (written.value and not written.network)):

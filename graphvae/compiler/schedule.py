@@ -372,7 +372,8 @@ class _Scribe:
         inputs = tuple(self.in_slots(value, node) for value in outside)
         parents = tuple((each.key, each.value.event) for each in inputs)
         width = (network.size,) if network.size else (network.hidden or ())[:1]
-        pool = PoolPlan(f"{attribute}_slots", parents, width, network.pool, len(node.gathered), network.activation)
+        sizes = self.facts.graph.slots(self.seen(node.gathered))
+        pool = PoolPlan(f"{attribute}_slots", parents, width, network.pool, sizes, network.activation)
         counted = [values[f"{plate}.active"] for plate in node.gathered if f"{plate}.active" in values]
         axes = frozenset({ROW}).union(*(value.axes for value in [*outside, *counted])) - set(node.gathered)
         self.attributes.create_name(pool.attribute)
@@ -389,15 +390,15 @@ class _Scribe:
 
     def assigned(self, node: ConditionalNode, values: Mapping[str, Value], axes: frozenset[str]) -> Iterator[Step]:
         """What expressions compute."""
-        for key, expression in node.expressions.items():
-            text = code_of(node, key, expression, values, self.facts.graph, self.hidden)
+        for key, tree in node.expressions.items():
+            text = code_of(node, key, values, self.facts.graph, self.seen(node.variable.plates))
             if node.family is None:
                 value = self.value(node.variable.name)
             else:
                 value = Value(
                     f"{node.variable.name}.{key}", self.temporaries[key], self.ordered(axes, node.variable.plates), text.event
                 )
-            yield Assign(value, text.code, text.names, text.inputs, node.family is None, node.span)
+            yield Assign(value, text.code, text.needs, text.inputs, node.family is None, tree, node.span)
 
     def parameters(self, node: ConditionalNode, family: Family) -> list[Parameter]:
         labelled = self.whole.name == "q" and node.variable.role == "supervised"

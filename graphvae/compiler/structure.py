@@ -76,13 +76,17 @@ def _check_values(name: str, variable: Variable) -> None:
 def check_names(spec: Spec) -> None:
     """A plate, a sub-model and a variable have different names."""
     for name in spec.plates:
-        if name in spec.variables:
+        if name in spec.variables or name in spec.p or name in (spec.q or {}):
             message = f"'{name}' is both a plate and a variable"
             raise SpecError.of("GV117", message, spec.key("plates", name), "give one of them another name")
+        if name in ("sample", "row"):
+            message = f"a plate cannot be called '{name}', since every model has an axis of that name"
+            raise SpecError.of("GV117", message, spec.key("plates", name), "give it another name")
     for name, variable in spec.variables.items():
         _check_plates_there(name, variable, spec)
-        if variable.collapse and variable.role not in ("latent", "supervised"):
-            message = f"'collapse' is for variables that q infers, and '{name}' is {variable.role}"
+        if variable.collapse and (variable.distribution is None or variable.role not in ("latent", "supervised")):
+            kind = variable.role if variable.distribution else "deterministic"
+            message = f"'collapse' is for variables that q infers, and '{name}' is {kind}"
             raise SpecError.of("GV117", message, variable.key("collapse"), "leave it out")
     for side in (spec.p, spec.q or {}):
         for name, conditional in side.items():
@@ -264,10 +268,22 @@ def check_conditional(side: SideName, node: ConditionalNode, spec: Spec) -> None
     _check_gathered(node)
 
 
+def check_slots(node: ConditionalNode, variables: Mapping[str, VariableNode]) -> None:
+    """A deterministic variable is in a plate only if it differs from slot to slot."""
+    reached = {plate for name in (*node.parents, *node.previous) for plate in variables[name].plates} | {*node.indices}
+    for plate in node.variable.plates:
+        if node.family is None and plate not in reached:
+            message = f"'{node.variable.name}' is in the plate '{plate}', and none of its parents is: it is the same in every slot"
+            raise SpecError.of("GV117", message, node.span, f"leave the plate out, or name {plate}, its index, among the parents")
+
+
 def _check_gathered(node: ConditionalNode) -> None:
     """What is in a plate that the variable is not in is gathered by a network's pool, or by an expression."""
     network, name = node.conditional.network, node.variable.name
     computed = node.heads or (node.family is None and network)
+    if len(node.gathered) > 1 and any(count for count in node.counts) and network and network.pool:
+        message = f"the network of '{name}' gathers over {_named_plates(node.gathered)} at once, and a count is among them"
+        raise SpecError.of("GV117", message, network.key("pool"), "gather one at a time, in a variable of its own")
     if network and network.pool and not node.gathered:
         message = f"'{name}' has no parent to pool: all are in its own plates"
         raise SpecError.of("GV117", message, network.key("pool"), "leave it out")

@@ -1,6 +1,7 @@
 """Run folders: `runs/MODEL/NAME` holds a training and everything that led to it.
 
 spec.yaml                the resolved spec, every default in it
+submodels/NAME.yaml      the same of each sub-model, where spec.yaml looks for it
 model.py                 the emitted code, for reading: nothing in the folder is ever executed
 manifest.json            versions, threads, seeds, data, labelled rows, weights of the objective, checksum of a plugin
 metrics.jsonl            a line an epoch, every term by name
@@ -24,8 +25,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from graphvae.compiler.errors import FlagError, RunError
+from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.plugins import Plugin
+from graphvae.compiler.spec import Spec
 from graphvae.lab.models import new_model
 from graphvae.runtime import Model
 
@@ -137,13 +140,31 @@ def create(folder: Path, compilation: Compilation, manifest: Mapping[str, Any]) 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Run(Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)))
-        replace_file(draft.folder / "spec.yaml", str(compilation.graph.spec).encode())
+        _write_specs(draft.folder, compilation.graph)
         replace_file(draft.folder / "model.py", compilation.code.encode())
         draft.write_json("manifest.json", {**manifest, "plugin": _record(compilation.plugin)})
         draft.folder.chmod(0o755)
         return Run(draft.folder.rename(folder), compilation.plugin.path if compilation.plugin else None)
     except OSError as error:
         raise FlagError.of("GV501", f"cannot make the run folder {folder}: {error.strerror}") from None
+
+
+def _write_specs(folder: Path, graph: ModelGraph) -> None:
+    """A spec and those of its sub-models, each naming the others' files in this folder, and runs by their whole paths."""
+    replace_file(folder / "spec.yaml", str(_moved(graph, graph.spec, "", "submodels/")).encode())
+    if graph.submodels:
+        (folder / "submodels").mkdir()
+    for name, node in graph.submodels.items():
+        replace_file(folder / "submodels" / f"{name}.yaml", str(_moved(graph, node.spec, f"{name}.", "")).encode())
+
+
+def _moved(graph: ModelGraph, spec: Spec, path: str, folder: str) -> Spec:
+    blocks = {}
+    for name, block in spec.submodels.items():
+        weights = graph.submodels[path + name].weights
+        update = {"spec": f"{folder}{path}{name}.yaml", "weights": str(Path(weights).resolve()) if weights else None}
+        blocks[name] = block.model_copy(update=update)
+    return spec.model_copy(update={"submodels": blocks})
 
 
 def _record(plugin: Plugin | None) -> dict[str, str] | None:

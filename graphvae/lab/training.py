@@ -35,6 +35,7 @@ from graphvae.lab.batches import Batch, Batches, supervision_rate
 from graphvae.lab.data import Dataset, load_data, source_path
 from graphvae.lab.floors import at_the_floor
 from graphvae.lab.models import model_class, new_model
+from graphvae.lab.pretrained import Pretrained, load_pretrained, read_pretrained
 from graphvae.lab.runs import Checkpoint, Run
 from graphvae.lab.schedules import all_at, at
 from graphvae.lab.scores import errors, predict
@@ -66,15 +67,16 @@ def train(
         SpecError: For every mistake in the spec.
         DataError: For data that is not what the spec says.
         FlagError: If the run folder exists, or the plugin fails.
-        RunError: If the objective leaves the real numbers.
+        RunError: If the run that a sub-model has its weights from cannot be used, or the objective leaves the real numbers.
     """
     compilation = compile_file(spec, settings, plugin)
     variables = model_class(compilation).variables
     folder = source_path(compilation.graph.spec, data)
     dataset = load_data(compilation.graph, variables, folder)
+    pretrained = read_pretrained(compilation)
     chosen = Path(run) if run else runs.free_name(Path("runs") / compilation.spec.model)
-    made = runs.create(chosen, compilation, _manifest(compilation, dataset, folder))
-    return _fit(made, compilation, dataset, console or Console(quiet=True))
+    made = runs.create(chosen, compilation, _manifest(compilation, dataset, folder, pretrained))
+    return _fit(made, compilation, dataset, console or Console(quiet=True), pretrained)
 
 
 def resume(
@@ -101,8 +103,14 @@ def resume(
     dataset = load_data(compilation.graph, model_class(compilation).variables, Path(folder) if folder else None, coding)
     if dataset.fingerprint != manifest["data"]["sha256"]:
         raise RunError.of("GV401", f"the data is not what {opened.folder} was trained on: its checksum differs")
+    pretrained = {} if opened.checkpoint() else read_pretrained(compilation)
+    for name, weights in pretrained.items():
+        if weights.record["sha256"] != manifest["pretrained"][name]["sha256"]:
+            raise RunError.of(
+                "GV401", f"{weights.record['run']} is not what '{name}' had its weights from: its checksum differs"
+            )
     with _threads(manifest["threads"]):
-        return _fit(opened, compilation, dataset, console or Console(quiet=True))
+        return _fit(opened, compilation, dataset, console or Console(quiet=True), pretrained)
 
 
 @contextmanager
@@ -158,11 +166,12 @@ class _Fit:
         return samples
 
 
-def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console) -> Run:
+def _fit(run: Run, compilation: Compilation, dataset: Dataset, console: Console, pretrained: Mapping[str, Pretrained]) -> Run:
     spec, manifest = compilation.graph.spec, run.manifest
     fabric = Fabric(accelerator="auto", devices=1)
     torch.manual_seed(spec.training.seeds.init)
     bare = new_model(compilation)
+    load_pretrained(bare, compilation, pretrained)
     model, optimiser = fabric.setup(bare, torch.optim.Adam(bare.parameters(), lr=spec.training.learning_rate, fused=True))
     checkpoint = run.checkpoint()
     if checkpoint:
@@ -271,7 +280,9 @@ def _validate(fit: _Fit, model: Model, epoch: int) -> dict[str, float]:
     return {f"validation.{score.kind}.{name}": score.value for name, score in scores.items()}
 
 
-def _manifest(compilation: Compilation, dataset: Dataset, folder: Path | None) -> dict[str, Any]:
+def _manifest(
+    compilation: Compilation, dataset: Dataset, folder: Path | None, pretrained: Mapping[str, Pretrained]
+) -> dict[str, Any]:
     spec, weights = compilation.graph.spec, _weights(compilation, dataset)
     seeds = spec.training.seeds
     return {
@@ -287,6 +298,7 @@ def _manifest(compilation: Compilation, dataset: Dataset, folder: Path | None) -
         "data": {"sha256": dataset.fingerprint, "folder": str(folder.resolve()) if folder else None, "rows": dataset.rows}
         | {"coding": dataset.coding.as_json()},
         "labels": {"revealed": dict(dataset.revealed), "rows": list(dataset.labelled)},
+        "pretrained": {name: weights.record for name, weights in pretrained.items()},
         "command": sys.argv,
     }
 

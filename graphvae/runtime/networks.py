@@ -313,10 +313,10 @@ class Pool(nn.Module):
         parents: The event shape of each parent.
         hidden: The widths of the mlp.
         over: `sum`, `mean`, `max` or `attention`.
-        plates: Over how many of the last plates.
+        plates: The sizes of the last plates, over which it gathers.
         activation: The non-linearity after each hidden layer.
 
-    >>> network = Pool({"part": (2,)}, hidden=[8], over="mean")
+    >>> network = Pool({"part": (2,)}, hidden=[8], over="mean", plates=(3,))
     >>> tuple(network(part=torch.zeros(5, 3, 2), active=torch.ones(5, 3)).shape)
     (5, 8)
     """
@@ -326,34 +326,32 @@ class Pool(nn.Module):
         parents: Mapping[str, tuple[int, ...]],
         hidden: Sequence[int],
         over: str,
-        plates: int = 1,
+        plates: Sequence[int],
         activation: str = "relu",
     ) -> None:
         super().__init__()
         self.embedding = Mlp(parents, hidden, {}, activation)
-        self.over, self.plates = over, plates
+        self.over, self.plates = over, tuple(plates)
         if over == "attention":
             self.query = nn.Parameter(torch.randn(hidden[-1]))
 
     def forward(self, active: Tensor | None = None, **parents: Tensor) -> Tensor:
         """Parents [..., slot..., event...] and weights [..., slot...] to [..., feature]."""
-        features = self.embedding(**parents)
-        slots = features.shape[-1 - self.plates : -1]
-        features = features.flatten(-1 - self.plates, -2)
-        weight = features.new_ones(()) if active is None else active.expand(*active.shape[: active.dim() - self.plates], *slots)
-        weight = weight.flatten(-self.plates).unsqueeze(-1) if active is not None else weight
+        features, behind = self.embedding(**parents), len(self.plates)
+        leading = features.shape[: -1 - behind]
+        features = features.expand(*leading, *self.plates, features.shape[-1]).flatten(-1 - behind, -2)
+        if active is None:
+            active = features.new_ones(self.plates)
+        weight = active.expand(*active.shape[: active.dim() - behind], *self.plates).flatten(-behind).unsqueeze(-1)
         there = weight > 0
         features = torch.where(there, features, 0.0)
         if self.over == "max":
-            largest = torch.where(there, features, -torch.inf).amax(-2)
-            return torch.where(there.any(-2) if active is not None else there, largest, 0.0)
+            return torch.where(there.any(-2), torch.where(there, features, -torch.inf).amax(-2), 0.0)
         if self.over == "attention":
             scores = (features @ self.query / math.sqrt(len(self.query))).unsqueeze(-1)
             weight = weight * torch.where(there, (scores - scores.amax(-2, keepdim=True)).exp(), 0.0)
-        total = (weight * features).sum(-2)
-        if self.over == "sum":
-            return total
-        return total / (weight.expand_as(features[..., :1]).sum(-2).clamp_min(torch.finfo(total.dtype).tiny))
+        total: Tensor = (weight * features).sum(-2)
+        return total if self.over == "sum" else total / weight.sum(-2).clamp_min(torch.finfo(total.dtype).tiny)
 
 
 def halved(size: Sequence[int], times: int) -> tuple[int, ...]:
