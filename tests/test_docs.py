@@ -22,6 +22,7 @@ from graphvae.compiler.check import check
 from graphvae.compiler.pipeline import compile_file
 from graphvae.compiler.source import read_text
 from graphvae.compiler.spec import parse
+from graphvae.compiler.translate import FUNCTIONS
 
 DOCS = ROOT / "docs"
 PRINTED = ["emitted_code", "language"]
@@ -130,6 +131,18 @@ def test_an_example_of_the_language_compiles_without_a_warning(text: str, tmp_pa
     file = tmp_path / f"{text.split(maxsplit=2)[1]}.yaml"
     assert [str(warning) for warning in check(file)] == []
     assert "class Encoder" in compile_file(file).code
+
+
+@pytest.mark.parametrize("text", fences("structure.md", "yaml"), ids=lambda text: text.splitlines()[0])
+def test_an_example_of_structure_compiles_without_a_warning(text: str, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(text, encoding="utf-8")
+    assert [str(warning) for warning in check(tmp_path / "m.yaml")] == []
+    assert "class Encoder" in compile_file(tmp_path / "m.yaml").code
+
+
+def test_every_function_of_the_language_is_on_its_page() -> None:
+    table = (DOCS / "structure.md").read_text("utf-8").split("## Expressions")[1]
+    assert [name for name in FUNCTIONS if not re.search(rf"[`\s]{name}[(`\s]", table)] == []
 
 
 SHORT = """

@@ -241,13 +241,14 @@ _GRAPH = {
         "a plate, or a count of its slots, that does not fit",
         "A variable in plates repeats in every slot; what is outside of a plate can read all its slots only through something "
         "that gathers them: the pool of a network, or a reduction in an expression. What counts active slots is a single whole "
-        "number outside of the plate.",
-        "Put the variable into the plate, gather its parents, or correct the plate.",
+        "number outside of the plate. A label in a slot says nothing as long as nobody knows which slot it is, nor whether the "
+        "count leaves room for it.",
+        "Put the variable into the plate, gather its parents, correct the plate, or say what the order of the slots is.",
         example="ungathered_parent",
     ),
     "GV118": Code(
         "a slot before that cannot be had",
-        "NAME.previous is the variable in the slot before, for variables in one and the same plate, which must be the innermost; "
+        "NAME.previous is the variable in the slot before, for variables in one plate, which must be the innermost; "
         "what lies on the way from slot to slot is in that plate, too.",
         "Write the variable into the plate, or name another parent.",
         example="previous_outside_of_a_plate",
@@ -255,14 +256,14 @@ _GRAPH = {
     "GV119": Code(
         "a sub-model that cannot be had, or not in this way",
         "A sub-model is a file of its own, which does not lead back to itself, under a name of its own. It keeps its "
-        "conditionals: the model around it infers what it observes, defines what it is given, and else changes roles and draws, "
+        "conditionals: the model around it infers what it observes, defines what it is given, and changes roles and draws, "
         "as far as there are conditionals that carry them.",
         "Correct the path or the name, or write the conditional or the override that the message names.",
         example="submodel_missing",
     ),
     "GV120": Code(
         "an expression that cannot be computed",
-        "An expression has numbers, the names of parents, arithmetic and the functions of the language. Axes meet by their names: "
+        "An expression has numbers, names of parents, arithmetic and the functions of the language. Axes meet by their names: "
         "channel, height and width of an event, and the plates.",
         "Follow the hint: name a parent, an axis or a function that is there, or reduce what is too much.",
         example="expression_of_a_stranger",

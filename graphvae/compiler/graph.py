@@ -27,10 +27,10 @@ SideName = Literal["p", "q"]
 class VariableNode:
     """A variable: its role, its family (None if deterministic), and the shape of one value inside the model.
 
-    `number` is the whole number that its family needs, such as a total count, or 0. `masked` says that some of its elements may
-    be missing though it is observed. `plates` repeat it, the outermost first. `values` are the numbers that its categories
-    stand for. `collapse` says that an unknown value is the mean of its conditional. `submodel` is the path to the sub-model that
-    it belongs to, such as "glyph".
+    `number` is the whole number that its family needs, such as a total count, or 0. `masked` says that elements of it may be
+    missing though it is observed. `plates` repeat it, the outermost first. `values` are the numbers that its categories
+    stand for. `collapse` says that an unknown value is the mean of its conditional. `submodel` is the path to the sub-model
+    that it belongs to, such as "glyph".
     """
 
     name: str

@@ -7,6 +7,7 @@ what lies between. Everything else in the plate is computed for all slots at onc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from graphvae.compiler.dag import ancestors, find_cycle, topological_order
 from graphvae.compiler.errors import SpecError
@@ -44,8 +45,8 @@ def _arranged(side: SideName, nodes: Nodes, path: str) -> tuple[Unit, ...]:
     """The units of what belongs to the sub-model at a path, "" for the model itself."""
     piece = {name: _submodel(node, path) or name for name, node in nodes.items()}
     pieces = _joined(nodes, piece)
-    bodies = _bodies(side, nodes, piece, pieces)
-    looped = {each: _loop_name(plate) for plate, body in bodies.items() for each in body}
+    bodies = {f"loop {number}": body for number, body in enumerate(_bodies(side, nodes, piece, pieces))}  # no name has a space
+    looped = {each: name for name, body in bodies.items() for each in body.pieces}
     outer = _joined(nodes, {name: looped.get(own, own) for name, own in piece.items()})
     _check_apart(side, outer, nodes)
 
@@ -53,12 +54,18 @@ def _arranged(side: SideName, nodes: Nodes, path: str) -> tuple[Unit, ...]:
         inside = {name: node for name, node in nodes.items() if piece[name] == each}
         return each if each in inside else Group("call", each, _arranged(side, inside, each))
 
-    def loop(plate: str) -> Group:
-        inside = {each: tuple(before for before in pieces[each] if before in bodies[plate]) for each in bodies[plate]}
-        return Group("loop", plate, tuple(map(unit, topological_order(inside))))
+    def loop(body: _Body) -> Group:
+        inside = {each: tuple(before for before in pieces[each] if before in body.pieces) for each in body.pieces}
+        return Group("loop", body.plate, tuple(map(unit, topological_order(inside))))
 
-    plates = {_loop_name(plate): plate for plate in bodies}
-    return tuple(loop(plates[each]) if each in plates else unit(each) for each in topological_order(outer))
+    return tuple(loop(bodies[each]) if each in bodies else unit(each) for each in topological_order(outer))
+
+
+class _Body(NamedTuple):
+    """What is computed slot by slot of a plate."""
+
+    plate: str
+    pieces: frozenset[str]
 
 
 def _submodel(node: ConditionalNode, path: str) -> str:
@@ -67,10 +74,6 @@ def _submodel(node: ConditionalNode, path: str) -> str:
         return ""
     prefix = f"{path}." if path else ""
     return prefix + node.submodel.removeprefix(prefix).split(".")[0]
-
-
-def _loop_name(plate: str) -> str:
-    return f"loop {plate}"  # a name has no space in it
 
 
 def _joined(nodes: Nodes, piece: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -82,17 +85,29 @@ def _joined(nodes: Nodes, piece: Mapping[str, str]) -> dict[str, tuple[str, ...]
     return {each: tuple(found) for each, found in before.items()}
 
 
-def _bodies(side: SideName, nodes: Nodes, piece: Mapping[str, str], pieces: Pieces) -> dict[str, set[str]]:
-    """The pieces in the loop over each ordered plate."""
-    bodies: dict[str, set[str]] = {}
+def _bodies(side: SideName, nodes: Nodes, piece: Mapping[str, str], pieces: Pieces) -> list[_Body]:
+    """The loops: one over each ordered plate, or several where something has to wait for all its slots in between."""
+    readers: dict[str, set[str]] = {}
+    links = {each: set(before) for each, before in pieces.items()}
     for name, node in nodes.items():
+        read = {piece[other] for other in node.previous if other in piece}
+        links[piece[name]] |= read
         if node.previous and piece[name] == name:
-            read = {piece[other] for other in node.previous if other in piece}
-            bodies.setdefault(node.variable.plates[-1], set()).update({name}, read)
-    above = {each: ancestors(pieces, each) for each in pieces} if bodies else {}
-    for plate, body in bodies.items():
-        body |= {each for each in pieces if above[each] & body and any(each in above[other] for other in body)}
-        _check_body(side, plate, [node for name, node in nodes.items() if piece[name] in body])
+            readers.setdefault(node.variable.plates[-1], set()).update({name}, read)
+    above = {each: ancestors(pieces, each) for each in pieces} if readers else {}
+    around = {each: tuple(before) for each, before in links.items()}
+    reach = {each: ancestors(around, each) for each in pieces} if readers else {}
+    bodies = []
+    for plate, body in readers.items():
+        whole = body | {each for each in pieces if above[each] & body and any(each in above[other] for other in body)}
+        parts = [frozenset(whole)]
+        if any(plate not in node.variable.plates for name, node in nodes.items() if piece[name] in whole):
+            circles = {each: frozenset({each, *(o for o in reach[each] if each in reach[o])}) for each in body}
+            own = {each for each in body if nodes[each].previous} if body <= nodes.keys() else body
+            parts = sorted({circles[each] for each in own}, key=min)
+        for part in parts:
+            _check_body(side, plate, [node for name, node in nodes.items() if piece[name] in part])
+        bodies += [_Body(plate, part) for part in parts]
     return bodies
 
 

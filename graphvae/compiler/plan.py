@@ -167,7 +167,7 @@ class Draw:
     `enumeration` numbers the axis of an enumerated one; `used` says whether a later step of the side reads the value; `number`
     is the argument that the family takes beside its parameters, if any. `cells` are the sizes of the enumeration axes, the
     first one first and 1 for one that it does not have, over which a score-function draw needs noise of its own. `divergence`
-    says whether log q - log p has a closed form. `plates` are those that its value has an axis for, with their sizes. `collapse`
+    says whether log q - log p has a closed form. `plates` are those that its value has an axis for, with sizes. `collapse`
     says that an unknown value is the mean. `shape` is that of the value in a row, in all its slots.
     """
 

@@ -159,7 +159,9 @@ class _Maker:
         """A conditional as it is written, with its names bound."""
         variable = self.variables[name]
         check_outer(side, name, written, self.imported, self.spec)
-        structure.check_parents(side, variable, written, self.spec, self.variables, self.plates)
+        inner: Mapping[str, ConditionalNode] = getattr(self.imported, side)
+        defined = {*dict(_sides(self.spec))[side], *inner}
+        structure.check_parents(side, variable, written, self.spec, self.variables, self.plates, defined)
         family, number = variable.family, variable.number
         if written.distribution:
             family = FAMILIES[written.distribution]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import pairwise
 
 from graphvae.compiler.dag import Parents, find_cycle
@@ -184,8 +184,12 @@ def check_parents(
     spec: Spec,
     variables: Mapping[str, VariableNode],
     plates: Mapping[str, PlateNode],
+    defined: Collection[str],
 ) -> None:
-    """A conditional stands on the right side, and its parents are there, in plates that it can reach."""
+    """A conditional stands on the right side, and its parents are there, in plates that it can reach.
+
+    `defined` are the variables that have a conditional on this side.
+    """
     if variable.role == "given" or (side == "q" and variable.role == "observed"):
         reason = "q conditions on it" if side == "q" else "p conditions on it, and never scores it"
         message = f"'{variable.name}' is {variable.role}, and cannot have a conditional in {side}: {reason}"
@@ -202,7 +206,7 @@ def check_parents(
             message = f"'{variable.name}' has an unknown parent '{parent}' in {side}"
             raise SpecError.of("GV104", message, span, did_you_mean(parent.variable, variables, "variables"))
         else:
-            _check_parent(side, variable, parent, span, spec, variables)
+            _check_parent(side, variable, parent, span, variables, defined)
     written = {*variable.plates} | ({*conditional.plates} if variable.role == "deterministic" else set())
     if {*conditional.plates} and ({*conditional.plates} != {*variable.plates} or variable.role != "deterministic"):
         where = "under 'variables'" if variable.role != "deterministic" else "elsewhere"
@@ -230,11 +234,11 @@ def _check_parent(
     variable: VariableNode,
     parent: Reference,
     span: Span | None,
-    spec: Spec,
     variables: Mapping[str, VariableNode],
+    defined: Collection[str],
 ) -> None:
     other = variables[parent.variable]
-    _check_available(side, variable.name, other, span, spec)
+    _check_available(side, variable.name, other, span, defined)
     if side == "p" and other.masked:
         message = f"'{variable.name}' has the parent '{parent}' in p, some of which may be missing"
         hint = f"make '{parent}' supervised, with a conditional in q that infers what is missing"
@@ -247,10 +251,10 @@ def _check_parent(
         raise SpecError.of("GV118", message, span, places)
 
 
-def _check_available(side: SideName, child: str, parent: VariableNode, span: Span | None, spec: Spec) -> None:
+def _check_available(side: SideName, child: str, parent: VariableNode, span: Span | None, defined: Collection[str]) -> None:
     """A deterministic parent must be defined on the same side: each side computes its own."""
-    here, there = (spec.p, "q") if side == "p" else (spec.q or {}, "p")
-    if parent.role == "deterministic" and parent.name not in here:
+    there = "q" if side == "p" else "p"
+    if parent.role == "deterministic" and parent.name not in defined:
         message = f"'{child}' has the parent '{parent.name}' in {side}, which only {there} defines"
         raise SpecError.of("GV105", message, span, f"define '{parent.name}' in {side} as well, or name its parents instead")
 
@@ -273,8 +277,9 @@ def check_slots(node: ConditionalNode, variables: Mapping[str, VariableNode]) ->
     reached = {plate for name in (*node.parents, *node.previous) for plate in variables[name].plates} | {*node.indices}
     for plate in node.variable.plates:
         if node.family is None and plate not in reached:
-            message = f"'{node.variable.name}' is in the plate '{plate}', and none of its parents is: it is the same in every slot"
-            raise SpecError.of("GV117", message, node.span, f"leave the plate out, or name {plate}, its index, among the parents")
+            message = f"'{node.variable.name}' is the same in every slot of '{plate}': none of its parents is in that plate"
+            hint = f"leave the plate out, or name {plate}, its index, among the parents"
+            raise SpecError.of("GV117", message, node.span, hint)
 
 
 def _check_gathered(node: ConditionalNode) -> None:

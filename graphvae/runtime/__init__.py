@@ -30,6 +30,7 @@ from graphvae.runtime.draws import Draws as Draws
 from graphvae.runtime.draws import Evidence as Evidence
 from graphvae.runtime.draws import Knobs as Knobs
 from graphvae.runtime.draws import Term as Term
+from graphvae.runtime.expressions import as_channels as as_channels
 from graphvae.runtime.expressions import concatenated as concatenated
 from graphvae.runtime.expressions import crop as crop
 from graphvae.runtime.expressions import max_over as max_over
@@ -37,6 +38,7 @@ from graphvae.runtime.expressions import mean_over as mean_over
 from graphvae.runtime.expressions import normalise as normalise
 from graphvae.runtime.expressions import paste as paste
 from graphvae.runtime.expressions import product_over as product_over
+from graphvae.runtime.expressions import stretched as stretched
 from graphvae.runtime.expressions import sum_over as sum_over
 from graphvae.runtime.load import load as load
 from graphvae.runtime.model import Block as Block

@@ -362,7 +362,7 @@ def one_hot(index: Tensor, categories: int, dtype: torch.dtype) -> Tensor:
 
 
 def stacked(tensors: Sequence[Tensor], behind: int) -> Tensor:
-    """Tensors that broadcast, each [..., behind...], as one [..., slot, behind...] with that many dimensions behind the new one."""
+    """Tensors that broadcast, each [..., behind...], as one [..., slot, behind...]; `behind` counts dimensions."""
     least = max(behind, *(tensor.dim() for tensor in tensors))
     full = [tensor.reshape(*(1,) * (least - tensor.dim()), *tensor.shape) for tensor in tensors]
     return torch.stack(torch.broadcast_tensors(*full), -1 - behind)

@@ -1,7 +1,7 @@
 """What is known, what is drawn, and how the two meet: the only place that looks at masks.
 
-Tensors are laid out [enumerations..., sample, row, plate..., event...]; an axis that a value does not depend on is absent on the
-left. Slots that are not active count nothing, whatever is in them.
+Tensors are laid out [enumerations..., sample, row, plate..., event...]; an axis that a value does not depend on is absent on
+the left. Slots that are not active count nothing, whatever is in them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from graphvae.runtime.distributions import Distribution, Relaxable, stack_distri
 class Evidence(NamedTuple):
     """The known values of a variable in a block of rows.
 
-    `value` is [row, plate..., event...] (or, clamped to a draw of q, has that draw's axes); `known` is a mask [row, plate...], or
-    None where all is known. A variable that is unknown in the whole block has no evidence at all. `cells` is the mask [row,
+    `value` is [row, plate..., event...] (or, clamped to a draw of q, has that draw's axes); `known` is a mask [row, plate...],
+    or None where all is known. A variable that is unknown in the whole block has no evidence at all. `cells` is the mask [row,
     plate..., elements...] of an observed variable of which some elements may be missing; what stands in their place lies in the
     support.
     """
@@ -173,8 +173,8 @@ class Draw:
             return self._enumerated(total_p, log_q)
         if self.known is False:
             return Term(total_p, log_draw=self._in_row(log_q), kl=kl, score=self.score)
-        log_draw = self._in_row(torch.where(self.known, 0.0, log_q))
-        log_label = self._in_row(torch.where(self.known, log_q, 0.0))
+        log_draw = self._in_row(torch.where(self._mask, 0.0, log_q))
+        log_label = self._in_row(torch.where(self._mask, log_q, 0.0))
         return Term(total_p, log_draw, log_label=log_label, known=self._rows, kl=kl, score=self.score)
 
     @property
@@ -187,31 +187,29 @@ class Draw:
         """Nothing where the value is a mean; a label where it is known."""
         if self.known is False:
             return Term(log_p, log_draw=torch.zeros_like(log_p))
-        log_label = self._in_row(torch.where(self.known, log_q, 0.0))
+        log_label = self._in_row(torch.where(self._mask, log_q, 0.0))
         return Term(log_p, log_draw=torch.zeros_like(log_label), log_label=log_label, known=self._rows)
 
     def _enumerated(self, log_p: Tensor, log_q: Tensor) -> Term:
-        """The log-weight of each cell: -inf where a label rules it out, or where an inactive slot has another than the first."""
-        kept: Tensor | None = None if self.agrees is None else ~self._mask | self.agrees
-        if self.active is not None:
-            cells = self.distribution.cells()
-            first = equal_cells(self.value, cells[:1].reshape(cells.shape[1:]), self.distribution.event)
-            kept = first | (self.active > 0) | self._mask if kept is None else kept & (first | (self.active > 0) | self._mask)
+        """The log-weight of each cell, -inf where a label rules it out or a slot that is not active has a second value."""
+        log_cell = self._in_row(torch.where(self._mask, 0.0, log_q))
+        for kept in self._kept():
+            log_cell = torch.where(kept.flatten(-self.plates).all(-1) if self.plates else kept, log_cell, -torch.inf)
         if self.known is False:
-            log_cell = self._in_row(log_q)
-            return Term(log_p, log_cell=log_cell if kept is None else torch.where(self._all(kept), log_cell, -torch.inf))
-        log_cell = self._in_row(torch.where(self.known, 0.0, log_q))
-        if kept is not None:
-            log_cell = torch.where(self._all(kept), log_cell, -torch.inf)
-        return Term(log_p, log_cell=log_cell, log_label=self._in_row(torch.where(self.known, log_q, 0.0)), known=self._rows)
+            return Term(log_p, log_cell=log_cell)
+        return Term(log_p, log_cell=log_cell, log_label=self._in_row(torch.where(self._mask, log_q, 0.0)), known=self._rows)
+
+    def _kept(self) -> Iterator[Tensor]:
+        """Which cells [..., row, plate...] agree with labels, and which do with a slot that is not active: its first alone."""
+        if self.agrees is not None:
+            yield ~self._mask | self.agrees
+        if self.active is not None:
+            first = equal_cells(self.value, self.distribution.cells()[0], self.distribution.event)
+            yield first | self._mask | (self.active > 0)
 
     @property
     def _mask(self) -> Tensor:
         return self.known if isinstance(self.known, Tensor) else torch.tensor(self.known, device=self.value.device)
-
-    def _all(self, slots: Tensor) -> Tensor:
-        """What holds in all slots, [..., row]."""
-        return slots.flatten(-self.plates).all(-1) if self.plates else slots
 
     def _in_row(self, slots: Tensor) -> Tensor:
         """Log-probabilities [..., row, plate...], added up over the active slots: [..., row]."""

@@ -1,13 +1,19 @@
-"""Functions of expressions that torch does not have by itself: reductions over slots, unit vectors, the spatial transformer."""
+"""Functions of expressions that torch does not have by itself: reductions over slots, unit vectors, the spatial transformer.
+
+A dimension is counted from the right, since the axes on the left come and go.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 LEAST_SCALE = 0.25  # a window is at most four times as long as the canvas
-SHARPNESS = 20.0
+SHARPNESS = 20.0  # of the bend: half a unit above the least scale it is below 1e-4
+LEAST_LENGTH = 1e-8  # of what has a direction
 
 
 def sum_over(value: Tensor, dim: int, active: Tensor) -> Tensor:
@@ -29,22 +35,23 @@ def mean_over(value: Tensor, dim: int, active: Tensor) -> Tensor:
 
 def max_over(value: Tensor, dim: int, active: Tensor) -> Tensor:
     """The largest of the active slots in a dimension; 0 where there are none."""
-    largest = torch.where(active > 0, value, -torch.inf).amax(dim)
-    return torch.where(largest == -torch.inf, 0.0, largest)
+    there = active > 0
+    return torch.where(there.any(dim), torch.where(there, value, -torch.inf).amax(dim), 0.0)
 
 
 def product_over(value: Tensor, dim: int, active: Tensor) -> Tensor:
-    """The product of the active slots in a dimension; 1 where there are none."""
-    return torch.where(active > 0, active * value + (1 - active), 1.0).prod(dim)
+    """The product of the active slots in a dimension; 1 where there are none, and a slot of weight w has 1 + w (value - 1)."""
+    return (1 + active * (torch.where(active > 0, value, 1.0) - 1)).prod(dim)
 
 
 def normalise(value: Tensor, dim: int) -> Tensor:
-    """A value divided by its length along a dimension; 0 stays 0.
+    """A value divided by its length along a dimension; 0 has no direction, and stays 0, with a gradient of 0.
 
     >>> normalise(torch.tensor([3.0, 4.0]), -1)
     tensor([0.6000, 0.8000])
     """
-    return functional.normalize(value, dim=dim, eps=1e-8)
+    length = torch.linalg.vector_norm(value, dim=dim, keepdim=True)
+    return torch.where(length > LEAST_LENGTH, value / length.clamp_min(LEAST_LENGTH), 0.0)
 
 
 def paste(window: Tensor, place: Tensor, height: int, width: int) -> Tensor:
@@ -121,3 +128,24 @@ def concatenated(*parts: Tensor, dim: int) -> Tensor:
     moved = [part.movedim(dim, -1) for part in parts]
     leading = torch.broadcast_shapes(*(part.shape[:-1] for part in moved))
     return torch.cat([part.expand(*leading, part.shape[-1]) for part in moved], -1).movedim(-1, dim)
+
+
+def as_channels(*parts: Tensor | float, dim: int) -> Tensor:
+    """Values and numbers as one value, beside each other in a new dimension; all others broadcast.
+
+    >>> as_channels(torch.tensor([1.0, 2.0]), 0.5, dim=-1)
+    tensor([[1.0000, 0.5000],
+            [2.0000, 0.5000]])
+    """
+    like = next(part for part in parts if isinstance(part, Tensor))
+    tensors = [part if isinstance(part, Tensor) else like.new_tensor(part) for part in parts]
+    return torch.stack(torch.broadcast_tensors(*tensors), dim)
+
+
+def stretched(value: Tensor, event: Sequence[int]) -> Tensor:
+    """A value [..., event...], with some axes of size 1, as one whose event has this shape.
+
+    >>> stretched(torch.zeros(5, 1, 2), (3, 2)).shape
+    torch.Size([5, 3, 2])
+    """
+    return value.expand(*value.shape[: value.dim() - len(event)], *event)

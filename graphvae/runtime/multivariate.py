@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import reduce
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -87,7 +90,7 @@ class MultivariateNormal(VectorNormal):
 
     parameters = ("loc", "scale", "below")
 
-    beyond = {"factor": 1, "log_volume": -1}
+    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({"factor": 1, "log_volume": -1})
 
     def __init__(self, loc: Tensor, scale: Tensor, below: Tensor, event: int = 1) -> None:
         self.loc, self.log_volume, self.event = loc, scale.log().sum(-1), event
@@ -119,7 +122,7 @@ class LowRankNormal(VectorNormal):
 
     parameters = ("loc", "scale", "factor")
 
-    beyond = {"factor": 1, "upper": 1, "lower": 1, "log_volume": -1}
+    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({"factor": 1, "upper": 1, "lower": 1, "log_volume": -1})
 
     def __init__(self, loc: Tensor, scale: Tensor, factor: Tensor, event: int = 1) -> None:
         self.loc, self.scale, self.factor, self.event = loc, scale, factor, event
@@ -159,7 +162,7 @@ class MixtureOfNormals(Distribution):
     support = "real"
     joint = 1
 
-    beyond = {"loc": 1, "scale": 1}
+    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({"loc": 1, "scale": 1})
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, event: int = 1) -> None:
         self.log_weights, self.loc, self.scale, self.event = logits.log_softmax(-1), loc, scale, event

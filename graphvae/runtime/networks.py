@@ -300,7 +300,8 @@ class Gru(nn.Module):
         reset_before, update_before, new_before = self.recurrent(before).chunk(3, -1)
         update = (update + update_before).sigmoid()
         new = (new + (reset + reset_before).sigmoid() * new_before).tanh()
-        return (1 - update) * new + update * before
+        state: Tensor = (1 - update) * new + update * before
+        return state
 
 
 class Pool(nn.Module):
