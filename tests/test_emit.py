@@ -67,7 +67,7 @@ def test_options_left_out_are_the_defaults() -> None:
 def test_options_of_a_network_left_out_are_the_defaults(kind: str) -> None:
     network = Network(kind=kind)
     parameters = inspect.signature(getattr(runtime, network.module)).parameters
-    assert set(parameters) == {"parents", "heads", *network.keys}
+    assert set(parameters) == {"parents", "state" if kind == "gru" else "heads", *network.keys}
     defaults = {name: row.default for name, row in parameters.items() if row.default is not row.empty}
     assert defaults == {name: getattr(network, name) for name in defaults}
-    assert set(network.keys) - defaults.keys() <= {"hidden", "channels"}
+    assert set(network.keys) - defaults.keys() <= {"hidden", "channels", "size"}

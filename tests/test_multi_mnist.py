@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from scipy.stats import norm
 from torch.nn.functional import affine_grid, grid_sample
 
 from graphvae.lab.mnist import Digits, read_digits
 from graphvae.lab.multi_mnist import Scenes, compose, read_multi_mnist
 from graphvae.lab.sources import Rows, Want
+from graphvae.runtime.expressions import paste
 
 SHARED = Path(os.environ.get("GRAPHVAE_DATA", Path(__file__).parents[2] / "shared" / "data" / "mnist"))
 needs_mnist = pytest.mark.skipif(not SHARED.is_dir(), reason="MNIST is downloaded only by people who train on it")
@@ -134,6 +136,14 @@ def test_a_canvas_is_the_sum_of_its_windows_in_their_places(rows: Rows) -> None:
     assert (np.isnan(places).all(2) == ~there).all()
     each = np.where(there[..., None, None], written(np.nan_to_num(windows), np.nan_to_num(places, nan=1.0)), 0)
     assert (abs(each.sum(1) - image) <= (0.5 * (each > 0).sum(1) + 1e-3) / 255).all()
+
+
+@needs_mnist
+def test_places_are_those_of_expressions(rows: Rows) -> None:
+    """What `paste` writes at a place, torch's own transformer writes there."""
+    windows, places = (torch.from_numpy(rows.columns[name][:200, 0]).double() for name in ("window", "place"))
+    pasted = paste(windows[:, None], places, 50, 50)
+    assert_allclose(pasted[:, 0], written(windows[:, None].numpy(), places[:, None].numpy())[:, 0], atol=1e-9)
 
 
 @needs_mnist

@@ -183,7 +183,7 @@ def test_draws_terms_and_labels_are_told(scene: Explanation) -> None:
 
 def test_cells_are_told_as_powers() -> None:
     assert "\n  24 cell(s): 3 of count, 2^3 of kind; 4 sample(s)\n" in str(explain(read_graph("tests/specs/plates.yaml")))
-    assert "\n  16 cell(s): 2^4 of switch; 3 sample(s)\n" in str(explain(read_graph("tests/specs/sequence.yaml")))
+    assert "\n  16 cell(s): 2^4 of switch; 3 sample(s)\n" in str(explain(read_graph("tests/specs/switching.yaml")))
 
 
 def test_a_submodel_in_a_submodel_is_told(folder: Path) -> None:

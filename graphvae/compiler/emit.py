@@ -256,7 +256,7 @@ class _Body:
                 opening = f"{step.output.python} = self.{step.pool.attribute}("
                 return _Call(opening, [*_inputs(step.inputs), *active]).lines(self.indent)
             case Assign():
-                return [f"{step.value.python} = {step.code}{_comment(step.span) if step.deterministic else ''}"]
+                return self.assigned(step)
             case Slice():
                 return [f"{step.value.python} = {draw}.at({step.source.python}, {len(step.value.event)})"]
             case Draw() | Score() if step.collapse:
@@ -279,6 +279,14 @@ class _Body:
         plates = [_plates(step.plates)] if step.plates else []
         arguments: list[str | _Call] = [f'"{self.side.local(step.value.name)}"', _distribution(step), *options, *plates]
         return _Call(f"{target}{self.draw}.{verb}(", arguments).lines(self.indent, _comment(step.span))
+
+    def assigned(self, step: Assign) -> list[str]:
+        """An expression, in brackets of its own where it is long."""
+        comment = _comment(step.span) if step.deterministic else ""
+        flat = f"{step.value.python} = {step.code}{comment}"
+        if self.indent + len(flat) <= WIDTH:
+            return [flat]
+        return _Call(f"{step.value.python} = (", [step.code]).lines(self.indent, comment)
 
     def loop(self, step: Loop) -> Iterator[str]:
         """What is carried, the slots, and what is read behind them."""

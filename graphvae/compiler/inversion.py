@@ -3,7 +3,7 @@
 The form is `Inversion`, the verb `invert`. Variables are eliminated one by one from the moral graph of p. What a variable is
 joined to at that moment becomes its parents in q, and is joined among itself; so q samples in the reverse order. In whatever
 order, q states no independence that the posterior lacks. In an order that is natural for p, from its roots or from its leaves,
-and without variables on which nothing known depends, q has no edge to spare either.
+q has no edge to spare either, where something observed depends on every variable.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from graphlib import TopologicalSorter
 from itertools import product
+from operator import or_
 from typing import Literal
 
 from graphvae.compiler.dag import Parents, ancestors, topological_order
@@ -56,19 +58,24 @@ class Plates:
     previous: Parents = field(default_factory=dict)
 
     def copies(self, variable: str) -> list[Node]:
-        """A variable in both slots of each of its plates, the last first: it is the first to be eliminated."""
-        return [(variable, slots) for slots in product((1, 0), repeat=len(self.around.get(variable, ())))]
+        """A variable in both slots of each of its plates."""
+        return [(variable, slots) for slots in product((0, 1), repeat=len(self.around.get(variable, ())))]
+
+    def meet(self, node: Node, other: Node) -> bool:
+        """Whether two nodes stand in the same slot of every plate that they share."""
+        if not (node[1] and other[1]):
+            return True
+        slots = self._slots(node)
+        return all(slots.get(plate, at) == at for plate, at in self._slots(other).items())
 
     def seen(self, node: Node, variable: str) -> list[Node]:
-        """The copies of a variable that stand in a node's own slot of every plate that they share."""
-        slots = self._slots(node)
-        copies = self.copies(variable)
-        return [copy for copy in copies if all(slots.get(plate, at) == at for plate, at in self._slots(copy).items())]
+        """The copies of a variable that a node meets."""
+        return [copy for copy in self.copies(variable) if self.meet(node, copy)]
 
     def earlier(self, node: Node, variable: str) -> list[Node]:
         """The copies of a variable that stand in the slot before, in the innermost plate of a node; none before the first."""
         name, slots = node
-        return self.seen((name, (*slots[:-1], slots[-1] - 1)), variable) if slots and slots[-1] else []
+        return self.seen((name, (*slots[:-1], slots[-1] - 1)), variable) if slots else []
 
     def depth(self, variable: str) -> int:
         """0 for what counts no plate, else one more than whatever is in the plates that it counts."""
@@ -117,9 +124,10 @@ def invert(
     same, between = _folded(found, plates)
     ordered = _ordered(same, written, set(inferred))
     barren = tuple(name for name in ordered if name not in alive)
+    unlabelled = set(inferred).difference(labelled)
     notes = (
         *(_barren_note(name, ordered[name]) for name in barren),
-        *_label_notes(ordered | dict(written), ordered.keys() & set(labelled), set(inferred) - set(labelled), mode),
+        *_label_notes({**written, **ordered}, ordered.keys() & set(labelled), unlabelled, mode),
         *_computed_notes(parents, computed),
         *_between_notes(between),
     )
@@ -183,7 +191,7 @@ def _waits(above: Above, group: set[str], mode: Mode, plates: Plates) -> dict[st
     waits: dict[str, set[str]] = {name: set() for name in group}
     for child, parents in above.items():
         for parent in parents:
-            if child[0] in group and parent[0] in group and parent in plates.seen(child, parent[0]):
+            if child[0] in group and parent[0] in group and plates.meet(child, parent):
                 first, then = (parent, child) if mode == "topological" else (child, parent)
                 waits[then[0]].add(first[0])
     return waits
@@ -248,10 +256,12 @@ class _Frontier:
         self.labelled = labelled
         self.heap: list[tuple[bool, int, int]] = []
         self.fills: dict[int, int] = {}
+        self.waiting = 0
 
     def enter(self, node: Node) -> None:
         """Let a node be eliminated from now on."""
         number = self.moral.number[node]
+        self.waiting |= 1 << number
         self._put(number, self.moral.fill(number))
 
     def pop(self) -> str:
@@ -260,6 +270,7 @@ class _Frontier:
             _, fill, number = heapq.heappop(self.heap)
             if self.fills.get(number) == fill:
                 del self.fills[number]
+                self.waiting ^= 1 << number
                 return self.moral.nodes[number][0]
 
     def eliminate(self, node: Node) -> list[Node]:
@@ -275,10 +286,13 @@ class _Frontier:
         self.fills[number] = fill
         heapq.heappush(self.heap, (self.moral.nodes[number][0] in self.labelled, fill, number))
 
-    def _touched(self, around: int) -> list[int]:
+    def _touched(self, around: int) -> Iterator[int]:
         """Those whose fill can have changed: the neighbours of what was taken out, and whoever has two of these neighbours."""
         near = self.moral.near
-        return [number for number in self.fills if around >> number & 1 or (near[number] & around).bit_count() > 1]
+        reach = reduce(or_, (near[each] for each in _bits(around)), around)
+        for number in _bits(reach & self.waiting):
+            if around >> number & 1 or (near[number] & around).bit_count() > 1:
+                yield number
 
 
 def _bits(number: int) -> Iterator[int]:
@@ -293,7 +307,7 @@ def _folded(found: Above, plates: Plates) -> tuple[dict[str, set[str]], tuple[tu
     same: dict[str, set[str]] = {}
     between: set[tuple[str, str]] = set()
     for node, others in found.items():
-        own = {other for other in others if other in plates.seen(node, other[0])}
+        own = {other for other in others if plates.meet(node, other)}
         same.setdefault(node[0], set()).update(variable for variable, _ in own)
         between |= {(node[0], variable) for variable, _ in set(others) - own}
     return same, tuple(sorted(between))

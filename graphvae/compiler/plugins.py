@@ -1,7 +1,7 @@
-"""Plugins: Python files of a person's own with networks in them, for specs to name.
+"""Plugins: Python files of a person's own with networks and functions in them, for specs to name.
 
-The verb is `read_plugin`. The compiler parses a file's text to know which classes there are, and never executes it; loading a
-model does, if a person passed the file. A string in YAML names a class, and can do no more.
+The verb is `read_plugin`. The compiler parses a file's text to know what there is in it, and never executes it; loading a model
+does, if a person passed the file. A string in YAML names a class or a function, and can do no more.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from keyword import iskeyword
 from pathlib import Path
@@ -29,16 +29,34 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class Arity:
+    """How many arguments a function takes by their order (`most` is None for any number), and which it must have by name."""
+
+    least: int
+    most: int | None
+    by_name: tuple[str, ...] = ()
+
+    def refuses(self, number: int) -> str:
+        """Why it does not take so many, or nothing."""
+        if self.by_name:
+            return f"must be given '{self.by_name[0]}' by name, and an expression gives arguments by their order"
+        if number >= self.least and (self.most is None or number <= self.most):
+            return ""
+        more = " or more" if self.most is None else f" to {self.most}" * (self.most > self.least)
+        return f"takes {self.least}{more} argument{'s' * (self.most != 1)}, and not {number}"
+
+
+@dataclass(frozen=True)
 class Plugin:
-    """A Python file: its text, the checksum of its bytes, its functions, and its classes, with None where what one takes is
-    inherited.
+    """A Python file: its text, the checksum of its bytes, its classes, with None where what one takes is inherited, and its
+    functions.
     """
 
     path: Path
     text: str
     sha256: str
     classes: Mapping[str, Signature | None]
-    functions: tuple[str, ...] = ()
+    functions: Mapping[str, Arity] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -72,7 +90,7 @@ def read_plugin(path: str | Path) -> Plugin:
     except UnicodeDecodeError:
         raise FlagError.of("GV501", f"the plugin {path} is not UTF-8", hint="save the file as UTF-8") from None
     tree = _parsed(text, str(path))
-    classes, functions = dict(_classes(tree)), tuple(_functions(tree))
+    classes, functions = dict(_classes(tree)), dict(_functions(tree))
     if not classes and not functions:
         hint = "a network is a class that is a torch.nn.Module; a function may be called in an expression"
         raise FlagError.of("GV501", f"the plugin {path} has no class and no function", hint=hint)
@@ -97,8 +115,17 @@ def _classes(tree: ast.Module) -> Iterator[tuple[str, Signature | None]]:
             yield node.name, _signature(functions[-1].args) if functions else None
 
 
-def _functions(tree: ast.Module) -> Iterator[str]:
-    return (node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"))
+def _functions(tree: ast.Module) -> Iterator[tuple[str, Arity]]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node.name, _arity(node.args)
+
+
+def _arity(arguments: ast.arguments) -> Arity:
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    by_name = tuple(argument.arg for argument, default in keywords if default is None)
+    return Arity(positional - len(arguments.defaults), None if arguments.vararg else positional, by_name)
 
 
 def _signature(arguments: ast.arguments) -> Signature:

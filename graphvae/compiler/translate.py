@@ -166,7 +166,8 @@ def _made(code: str, binds: int, parts: Sequence[Text], environment: Environment
         for name, size in part.axes:
             sizes[name] = max(sizes.get(name, 1), size)
     axes = tuple((name, sizes[name]) for name in _order(sizes))
-    return Text(code, binds, plates, axes, _unique(needs, *(part.needs for part in parts)), _unique(*(part.reads for part in parts)))
+    needed = _unique(needs, *(part.needs for part in parts))
+    return Text(code, binds, plates, axes, needed, _unique(*(part.reads for part in parts)))
 
 
 def _unique(*parts: Iterable[str]) -> tuple[str, ...]:
@@ -184,7 +185,7 @@ def _together(parts: Sequence[Text], trees: Sequence[Expression], environment: E
         for name, size in part.axes:
             before = sizes.get(name)
             if before and size != before[0] and 1 not in (size, before[0]):
-                message = f"the parts have different sizes of '{name}': the first has {before[2].shown}, the second {part.shown}"
+                message = f"these parts differ in '{name}': one has {before[2].shown}, the other {part.shown}"
                 raise SpecError.of("GV120", message, tree.span, "axes meet by their names, and one of size 1 stretches")
             if not before or before[0] == 1:
                 sizes[name] = (size, tree, part)
@@ -214,14 +215,16 @@ def _apply(call: Apply, environment: Environment) -> Text:
     if call.function in environment.functions:
         parts = [translate(part, environment) for part in call.arguments]
         parts = _together(parts, call.arguments, environment)
-        return _made(f"{call.function}({', '.join(part.code for part in parts)})", ATOM, parts, environment, f"plugin.{call.function}")
+        code = f"{call.function}({', '.join(part.code for part in parts)})"
+        return _made(code, ATOM, parts, environment, f"plugin.{call.function}")
     rule = FUNCTIONS.get(call.function)
     if rule is None:
         hint = did_you_mean(call.function, [*FUNCTIONS, *sorted(environment.functions)], "functions")
         raise SpecError.of("GV120", f"there is no function '{call.function}'", call.place, hint)
     least, most, usage, make = rule
     if not least <= len(call.arguments) <= most:
-        raise SpecError.of("GV120", f"'{call.function}' does not take {len(call.arguments)} argument(s)", call.span, f"as in {usage}")
+        message = f"'{call.function}' does not take {len(call.arguments)} argument(s)"
+        raise SpecError.of("GV120", message, call.span, f"as in {usage}")
     return make(call, environment)
 
 
@@ -244,7 +247,8 @@ def _axis(call: Apply, place: int, part: Text, environment: Environment, plates:
     name = call.arguments[place]
     if not isinstance(name, Name) or name.text not in choices:
         message = f"the value has no such axis: it has {part.shown}"
-        raise SpecError.of("GV120", message, name.span, did_you_mean(name.text if isinstance(name, Name) else "", choices, "axes"))
+        hint = did_you_mean(name.text if isinstance(name, Name) else "", choices, "axes")
+        raise SpecError.of("GV120", message, name.span, hint)
     return name.text
 
 
@@ -276,7 +280,8 @@ def _reduction(word: Literal["sum", "mean", "max", "product"]) -> Callable[[Appl
         if weights is None or name not in part.plates:
             return replace(_without(part, name), code=_method(part, f"{method}({dim})"), binds=ATOM)
         own = Text(weights.python, ATOM, weights.plates, (), reads=(f"{name}.active",))
-        aligned = _aligned(own, tuple(p for p in environment.plates if p in {*part.plates, *own.plates}), tuple((n, 1) for n, _ in part.axes))
+        plates = tuple(plate for plate in environment.plates if plate in {*part.plates, *own.plates})
+        aligned = _aligned(own, plates, tuple((axis, 1) for axis, _ in part.axes))
         made = replace(_without(part, name), code=f"{word}_over({part.code}, {dim}, {aligned.code})", binds=ATOM)
         return replace(made, needs=_unique([f"{word}_over"], part.needs), reads=_unique(part.reads, own.reads))
 
@@ -289,7 +294,8 @@ def _along(code: str, need: str) -> Callable[[Apply, Environment], Text]:
     def make(call: Apply, environment: Environment) -> Text:
         part = translate(call.arguments[0], environment)
         name = _axis(call, 1, part, environment)
-        return replace(part, code=f"{code}({part.code}, {_position(part, name)})", binds=ATOM, needs=_unique([need], part.needs))
+        text = f"{code}({part.code}, {_position(part, name)})"
+        return replace(part, code=text, binds=ATOM, needs=_unique([need], part.needs))
 
     return make
 
@@ -326,7 +332,8 @@ def _concatenate(call: Apply, environment: Environment) -> Text:
     parts = [translate(part, environment) for part in call.arguments]
     for part, tree in zip(parts, call.arguments, strict=True):
         if CHANNEL not in dict(part.axes):
-            raise SpecError.of("GV120", f"concatenate joins channels, and this part has {part.shown}", tree.span, "as in stack(a, b)")
+            message = f"concatenate joins channels, and this part has {part.shown}"
+            raise SpecError.of("GV120", message, tree.span, "as in stack(a, b)")
     others = _together([_without(part, CHANNEL) for part in parts], call.arguments, environment)
     rest = _made("", ATOM, others, environment)
     plates = rest.plates
@@ -371,7 +378,8 @@ def _transformer(call: Apply, environment: Environment) -> Text:
     height, width = _written_size(call) or _wanted_size(call, environment)
     plates = tuple(p for p in environment.plates if p in {*picture.plates, *place.plates})
     picture, place = _aligned(picture, plates, picture.axes), _aligned(place, plates, place.axes)
-    made = _made(f"{call.function}({picture.code}, {place.code}, {height}, {width})", ATOM, [picture, place], environment, call.function)
+    code = f"{call.function}({picture.code}, {place.code}, {height}, {width})"
+    made = _made(code, ATOM, [picture, place], environment, call.function)
     return replace(made, axes=(picture.axes[0], (HEIGHT, height), (WIDTH, width)))
 
 

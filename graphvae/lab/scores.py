@@ -20,7 +20,7 @@ By = Literal["importance", "q"]
 
 @dataclass(frozen=True)
 class Score:
-    """`error` (the share of wrong rows, of a switch or a category) or `rmse`, with its standard error over rows.
+    """`error` (the share of wrong rows: of a switch, a category, a count of slots) or `rmse`, with its standard error.
 
     Of a variable in plates, every slot that has a label counts, and those of one row are not taken to be independent.
     """
@@ -66,7 +66,7 @@ def errors(model: Model, predicted: Mapping[str, Tensor], table: Mapping[str, Te
     """The score of every supervised variable, where the table has it: its posterior mean against its values there."""
     labels = {name: variable for name, variable in model.variables.items() if variable.role == "supervised"}
     known = {name: _known(variable, table[name]) for name, variable in labels.items()}
-    return {name: _score(labels[name], predicted[name], table[name], there) for name, there in known.items() if there.any()}
+    return {name: _score(model, name, predicted[name], table[name], there) for name, there in known.items() if there.any()}
 
 
 def chunks(model: Model, table: Mapping[str, Tensor], samples: int) -> Iterator[dict[str, Tensor]]:
@@ -94,17 +94,23 @@ def _known(variable: Variable, value: Tensor) -> Tensor:
     return ~encoded.isnan().reshape(*encoded.shape[: encoded.dim() - len(variable.event)], -1).any(-1)
 
 
-def _score(variable: Variable, predicted: Tensor, truth: Tensor, known: Tensor) -> Score:
-    """The score over all known slots: a ratio of sums over rows, whose error is that of its linearisation."""
-    kind: Literal["error", "rmse"] = "error" if variable.family.support in ("binary", "categories") else "rmse"
-    if kind == "error":
-        each = (variable.family.decode(predicted) != truth).reshape(*known.shape, -1).any(-1).double()
-    else:
-        each = (predicted - truth).reshape(*known.shape, -1).double().square().mean(-1)
-    sums = torch.where(known, each, 0.0).reshape(len(known), -1).sum(1)
-    slots = known.reshape(len(known), -1).sum(1)
-    mean = (sums.sum() / slots.sum()).item()
-    error = ((sums - mean * slots).square().sum().sqrt() / slots.sum()).item()
-    return (
-        Score("error", mean, error) if kind == "error" else Score("rmse", sqrt(mean), error / (2 * sqrt(mean)) if mean else 0.0)
-    )
+def _score(model: Model, name: str, predicted: Tensor, truth: Tensor, known: Tensor) -> Score:
+    family = model.variables[name].family
+    if family.support in ("binary", "categories"):
+        return Score("error", *_ratio(family.decode(predicted) != truth, known))
+    if any(name == count.variable for count in model.plates.values()):
+        return Score("error", *_ratio(predicted.round() != truth, known))
+    mean, error = _ratio((predicted - truth).reshape(*known.shape, -1).double().square().mean(-1), known)
+    return Score("rmse", sqrt(mean), error / (2 * sqrt(mean)) if mean else 0.0)
+
+
+def _ratio(each: Tensor, known: Tensor) -> tuple[float, float]:
+    """The mean of what is known, [row, plate...], of a value that is wrong in any part; and its standard error.
+
+    It is a sum over rows in proportion to another, and the error is that of the linearised ratio.
+    """
+    cells = (each.reshape(*known.shape, -1).any(-1) if each.dtype == torch.bool else each).double()
+    sums = torch.where(known, cells, 0.0).reshape(len(known), -1).sum(1)
+    numbers = known.reshape(len(known), -1).sum(1)
+    mean = (sums.sum() / numbers.sum()).item()
+    return mean, ((sums - mean * numbers).square().sum().sqrt() / numbers.sum()).item()

@@ -53,7 +53,7 @@ def read_csv(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
 
 
 def read_parquet(path: Path, wanted: Wanted | None, span: Span | None) -> Rows:
-    """The columns of a parquet file: numbers, booleans, text, and lists of numbers that are equally long in every row."""
+    """The columns of a parquet file: numbers, booleans, text, and lists of them that are equally long in every row."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             own = file.schema_arrow.names
@@ -221,10 +221,11 @@ def _values(column: Any, path: Path, name: str, rows: Rows, span: Span | None) -
 
 
 def _stacked(lists: Any, path: Path, name: str, rows: Rows, span: Span | None) -> Array:
-    """Lists as an array [row, item...]; a list that is missing is NaN all over."""
-    if not (_is_list(lists.type.value_type) or _is_number(lists.type.value_type)):
+    """Lists as an array [row, item...]; a list that is missing is NaN all over, or empty texts."""
+    kind = lists.type.value_type
+    if not (_is_list(kind) or _is_number(kind) or _is_text(kind)):
         message = f"the column '{name}' of {path} holds {lists.type}"
-        raise DataError.of("GV304", message, span, "a list should hold numbers")
+        raise DataError.of("GV304", message, span, "a list should hold numbers or texts")
     there = lists.is_valid().to_numpy(zero_copy_only=False)
     lengths = compute.list_value_length(lists).fill_null(-1).to_numpy(zero_copy_only=False)
     length = int(lengths[there][0]) if there.any() else 0
@@ -233,13 +234,18 @@ def _stacked(lists: Any, path: Path, name: str, rows: Rows, span: Span | None) -
         message = f"'{name}' has {lengths[row]} items in {rows.place(row)}, and {length} before"
         raise DataError.of("GV304", message, span, "the lists of a column should be equally long")
     items = lists.drop_null().flatten()
-    inner = _stacked(items, path, name, rows, span) if _is_list(items.type) else _numbers(items)
+    inner = _stacked(items, path, name, rows, span) if _is_list(kind) else _items(items)
     stacked = inner.reshape(int(there.sum()), length, *inner.shape[1:])
     if there.all():
         return stacked
-    whole = np.full((len(there), *stacked.shape[1:]), np.nan)
+    missing, dtype = ("", object) if inner.dtype == object else (np.nan, np.float64)
+    whole = np.full((len(there), *stacked.shape[1:]), missing, dtype)
     whole[there] = stacked
     return whole
+
+
+def _items(items: Any) -> Array:
+    return _texts(_trimmed(items.cast(pyarrow.large_string()))) if _is_text(items.type) else _numbers(items)
 
 
 def _is_text(kind: Any) -> bool:

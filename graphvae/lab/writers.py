@@ -128,14 +128,14 @@ def _arrow(columns: Columns) -> Any:
 
 
 def _column(values: Array) -> Any:
-    """A column; NaN and an empty text are cells with nothing in them."""
+    """A column; NaN, -1 among integers, and an empty text are cells with nothing in them."""
     import pyarrow
 
     if values.ndim > 1:
         return pyarrow.FixedSizeListArray.from_arrays(_column(values.reshape(-1, *values.shape[2:])), values.shape[1])
     if values.dtype.kind in "OU":
         values = np.array([text or None for text in values.astype(str).tolist()], dtype=object)
-    return pyarrow.array(values, from_pandas=True)
+    return pyarrow.array(values, from_pandas=True, mask=values == -1 if values.dtype.kind == "i" else None)
 
 
 _WRITERS = {".csv": _write_csv, ".npz": _write_npz, ".parquet": _write_parquet}

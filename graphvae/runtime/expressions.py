@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 LEAST_SCALE = 0.25  # a window is at most four times as long as the canvas
-SHARPNESS = 20.0  # of the bend: half a unit above the least scale it is below 1e-4
+SHARPNESS = 20.0  # of the bend: half a unit above the least scale it adds less than 1e-5
 LEAST_LENGTH = 1e-8  # of what has a direction
 
 
@@ -93,7 +93,7 @@ def crop(canvas: Tensor, place: Tensor, height: int, width: int) -> Tensor:
 
 
 def bent(place: Tensor) -> Tensor:
-    """A place whose scale lies above the least: the scale itself where it is larger by a tenth, with a gradient everywhere."""
+    """A place whose scale lies above the least: it bends towards it from half a unit above, and has a gradient everywhere."""
     scale = LEAST_SCALE + functional.softplus(SHARPNESS * (place[..., :1] - LEAST_SCALE)) / SHARPNESS
     return torch.cat([scale, place[..., 1:]], -1)
 

@@ -15,12 +15,16 @@ class Encoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.digit = Mlp(
-            {"image": (1, 28, 28)}, hidden=[500], heads={"logits": (10,)}, normalisation="batch"
+            {"image": (1, 28, 28)},
+            hidden=[256, 256],
+            heads={"logits": (10,)},
+            dropout=0.3,
+            normalisation="batch",
         )
         self.style = Mlp(
             {"image": (1, 28, 28), "digit": (10,)},
-            hidden=[500],
-            heads={"loc": (50,), "scale": (50,)},
+            hidden=[256],
+            heads={"loc": (5,), "scale": (5,)},
             normalisation="batch",
         )
 
@@ -44,8 +48,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.register_buffer("digit_logits", torch.zeros(10), persistent=False)
         self.image = Mlp(
-            {"digit": (10,), "style": (50,)},
-            hidden=[500],
+            {"digit": (10,), "style": (5,)},
+            hidden=[256],
             heads={"logits": (1, 28, 28)},
             normalisation="batch",
         )
@@ -66,7 +70,7 @@ class Mnist(Model):
 
     variables = {
         "digit": Variable("supervised", Categorical, (10,), enumerated=True),
-        "style": Variable("latent", Normal, (50,)),
+        "style": Variable("latent", Normal, (5,)),
         "image": Variable("observed", Bernoulli, (1, 28, 28), soft=True),
     }
     label_term = "log_mean"

@@ -29,13 +29,14 @@ class Encoder(nn.Module):
             channels=[16, 32],
             hidden=[128],
             heads={"logits": (10,)},
+            dropout=0.3,
             normalisation="batch",
         )
         self.style = Conv(
             {"image": (1, 28, 28), "digit": (10,)},
             channels=[16, 32],
             hidden=[128],
-            heads={"loc": (20,), "scale": (20,)},
+            heads={"loc": (5,), "scale": (5,)},
             normalisation="batch",
         )
 
@@ -59,9 +60,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.register_buffer("digit_logits", torch.zeros(10), persistent=False)
         self.image = Deconv(
-            {"digit": (10,), "style": (20,)},
+            {"digit": (10,), "style": (5,)},
             hidden=[128],
-            channels=[16, 8],
+            channels=[8, 4],
             heads={"logits": (1, 28, 28)},
             normalisation="batch",
         )
@@ -82,7 +83,7 @@ class MnistConv(Model):
 
     variables = {
         "digit": Variable("supervised", Categorical, (10,), enumerated=True),
-        "style": Variable("latent", Normal, (20,)),
+        "style": Variable("latent", Normal, (5,)),
         "image": Variable("observed", Bernoulli, (1, 28, 28), soft=True),
     }
     label_term = "log_mean"
