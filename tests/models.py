@@ -39,19 +39,20 @@ def random_data(
         value = random_values(variable, rows, generator)
         missing = -1 if variable.family.support == "categories" else torch.nan
         if variable.role == "supervised":
-            hidden = torch.rand((rows, *variable.plates), generator=generator) < 0.5
+            hidden = torch.rand((rows, *variable.slots), generator=generator) < 0.5
             hidden[0], hidden[-1] = True, False
             value[hidden] = missing
         if variable.masked:
             value[torch.rand(value.shape, generator=generator) < 0.3] = missing
         data[name] = value
-    for count in counts.values():
+    for plate, count in counts.items():
         number = data[count.variable]
         if count.values is not None:
             number = torch.where(number < 0, -1, torch.tensor(count.values)[number.clamp_min(0)])
-        inactive = torch.arange(count.size) >= number.unsqueeze(-1)
-        for name in (name for name in count.members if variables[name].role == "supervised"):
-            data[name][inactive] = -1 if variables[name].family.support == "categories" else torch.nan
+        for name, variable in variables.items():
+            if plate in variable.plates and variable.role == "supervised":
+                inactive = torch.arange(variable.plates[plate]) >= number.unsqueeze(-1)
+                data[name][inactive] = -1 if variable.family.support == "categories" else torch.nan
     return data
 
 

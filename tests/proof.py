@@ -4,7 +4,8 @@
 
 Of each spec's model, at random weights and on rows with every pattern of labels, the value, the gradient and the log-evidence
 are compared with `proof_oracle`: to rounding where everything is enumerated, and within four standard errors of the mean over
-replicated rows where something is drawn. A mean that falls outside is looked at again, on 25 times as many fresh rows.
+replicated rows where something is drawn. A mean that falls outside is looked at again, on 25 times as many fresh rows. With
+`--plates` the specs have plates, counts and loops, and are compared to rounding, as `proof_plates` says.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import torch
 import yaml
 from models import random_values
 from proof_oracle import Oracle, moved, slope
-from proof_specs import flow, random_spec
+from proof_plates import PlateCheck, features, prove_plates
+from proof_specs import flow, random_plate_spec, random_spec
 from torch import Tensor
 
 from graphvae.compiler.pipeline import compile_text
@@ -270,25 +272,50 @@ def proved(seed: int, refusals: Counter[str], replicates: int) -> tuple[list[Che
     return checks, [*wrong, text] if wrong else []
 
 
+def proved_plates(seed: int, refusals: Counter[str], built: Counter[str]) -> tuple[list[PlateCheck], list[str]]:
+    """The same of a spec in plates; what it is made of is counted."""
+    try:
+        text = random_plate_spec(seed, refusals)
+        built.update(features(text))
+        checks = prove_plates(text, seed)
+    except Exception as error:
+        return [], ["".join(traceback.format_exception(error))]
+    wrong = [str(check) for check in checks if not check.passed]
+    return checks, [*wrong, text] if wrong else []
+
+
+def report_plates(checks: Sequence[PlateCheck], built: Counter[str]) -> Iterator[str]:
+    """A line for every kind of check, and for every construct the number of specs that have it."""
+    for kind in sorted({check.kind for check in checks}):
+        errors = [check.error for check in checks if check.kind == kind]
+        yield f"{kind:<24}{len(errors):>8}{max(errors):>12.2g}"
+    yield from (f"{count:>5} {construct}" for construct, count in built.most_common())
+
+
 def main() -> None:
     """Prove a number of specs, and print what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--specs", type=int, default=100, help="how many specs")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the first; the others follow")
     parser.add_argument("--replicates", type=int, default=REPLICATES, help="rows over which a mean is taken")
+    parser.add_argument("--plates", action="store_true", help="specs in plates")
     options = parser.parse_args()
     torch.set_default_dtype(torch.float64)
-    refusals, checks, begin = Counter[str](), list[Check](), time.process_time()
-    failed = 0
+    refusals, built, checks, slots = Counter[str](), Counter[str](), list[Check](), list[PlateCheck]()
+    failed, begin = 0, time.process_time()
     for seed in range(options.seed, options.seed + options.specs):
-        found, complaint = proved(seed, refusals, options.replicates)
-        checks += found
+        if options.plates:
+            of_slots, complaint = proved_plates(seed, refusals, built)
+            slots += of_slots
+        else:
+            found, complaint = proved(seed, refusals, options.replicates)
+            checks += found
         failed += bool(complaint)
         if complaint:
             print(f"seed {seed}:", *complaint, sep="\n", flush=True)
     print(f"{options.specs} specs, {failed} of them wrong; {time.process_time() - begin:.0f} s")
     print("drawn again:", ", ".join(f"{why} {count}" for why, count in sorted(refusals.items())) or "-")
-    print(*report(checks), sep="\n")
+    print(*(report_plates(slots, built) if options.plates else report(checks)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Random small specs as text: two graphs over a handful of variables, with every way to draw, label and hide them."""
+"""Random small specs as text: two graphs over a handful of variables, with every way to draw, label and hide them.
+
+`PlateAuthor` does the same in plates: with counts, nested plates, loops and pools.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,17 @@ GIVEN: list[Block] = [{"distribution": "normal"}, {"distribution": "categorical"
 ACTIVATIONS = ("tanh", "softplus", "silu", "relu", "elu")
 SCALED = ("normal", "laplace", "logistic", "discretised_logistic")
 TRUNKS = {"p": "u", "q": "t"}
+INSIDE: list[Block] = [
+    {"distribution": "bernoulli"},
+    {"distribution": "bernoulli"},
+    {"distribution": "categorical", "categories": 2},
+    {"distribution": "ordinal", "categories": 2},
+    {"distribution": "normal"},
+    {"distribution": "normal", "size": 2},
+]
+POOLS = ("sum", "mean", "max", "attention")
+CELLS = 16  # of the enumerated variables of a spec in plates together
+LOOP = 0.4  # the share of the specs that may read what was before
 
 
 def random_spec(seed: int, refusals: Counter[str] | None = None) -> str:
@@ -220,6 +234,160 @@ class Author:
             return usual
         own = {name: round(self.random.uniform(0.2, 2.0), 1) for name in self.some(self.named(role), 0.7)}
         return own or round(self.random.uniform(0.2, 2.0), 1)
+
+
+def random_plate_spec(seed: int, refusals: Counter[str] | None = None) -> str:
+    """The text of a spec in plates that compiles, with few enough cells to walk through each, the same for the same seed."""
+    random, refusals = Random(seed), Counter() if refusals is None else refusals
+    while True:
+        text = PlateAuthor(random).text()
+        try:
+            compile_text(text, "random.yaml")
+        except UserError as error:
+            refusals.update(diagnostic.code for diagnostic in error.diagnostics)
+            continue
+        except Exception as error:
+            error.add_note(text)
+            raise
+        return text
+
+
+@dataclass
+class PlateAuthor:
+    """Writes one spec in plates, by chance alone."""
+
+    random: Random
+    plates: dict[str, Block] = field(default_factory=dict)
+    variables: dict[str, Block] = field(default_factory=dict)
+    loops: bool = False
+
+    def text(self) -> str:
+        self.loops = self.chance(LOOP)
+        self.declare()
+        bound = self.random.choices(["self_normalised", "importance", "importance_dreg"], (6, 2, 1))[0]
+        parts = {"plates": self.plates, "variables": self.variables, "p": self.p(), "q": self.q(bound)}
+        lines = ["model: random"]
+        for part, blocks in parts.items():
+            lines += [f"{part}:", *(f"  {name}: {flow(block)}" for name, block in blocks.items())]
+        return "\n".join([*lines, f"objective: {flow(self.objective(bound))}", ""])
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def objective(self, bound: str) -> Block:
+        return {
+            "bound": bound,
+            "samples": self.random.choice([1, 2, 2]),
+            "kl": self.random.choice(["sampled", "closed"]),
+            "label_term": self.random.choice(["log_mean", "mean_log"]),
+            "alpha": round(self.random.uniform(0.2, 2.0), 1),
+            "beta": self.random.choice([1.0, round(self.random.uniform(0.2, 2.0), 1)]),
+            "max_cells": CELLS,
+        }
+
+    # What there is.
+
+    def declare(self) -> None:
+        size = self.random.choice([1, 2, 2, 2, 3, 3])
+        self.plates["s"] = {"size": size}
+        if self.chance(0.25):
+            self.plates = {"o": {"size": self.random.choice([1, 2])}, **self.plates}
+        if self.chance(0.65):
+            self.plates["s"]["active"] = "n"
+            self.variables["n"] = self.count(size) | self.label(0.6)
+        for name in ["a", "b"][: self.random.choice([1, 1, 2])]:
+            self.variables[name] = self.random.choice(INSIDE) | self.placed(0.9) | self.label(0.4)
+        if self.chance(0.5):
+            self.variables["w"] = dict(self.random.choice(INSIDE)) | self.placed(0.2) | self.label(0.3)
+        for name in ["x", "y"][: self.random.randint(1, 2)]:
+            mask = {"missing": "mask"} if self.chance(0.3) else {}
+            self.variables[name] = self.random.choice(OBSERVED) | self.placed(0.6) | {"role": "observed"} | mask
+        if self.chance(0.3):
+            self.variables["g"] = self.random.choice(GIVEN) | self.placed(0.5) | {"role": "given"}
+
+    def count(self, size: int) -> Block:
+        """A number of slots from 0 to the size, by a category or by itself."""
+        whole: list[Block] = [
+            {"distribution": "categorical", "categories": size + 1},
+            {
+                "distribution": "categorical",
+                "values": sorted(self.random.sample(range(size + 1), self.random.randint(2, size + 1))),
+            },
+            {"distribution": "binomial", "total_count": size},
+        ]
+        return self.random.choice(whole)
+
+    def placed(self, probability: float) -> Block:
+        """Where a variable stands."""
+        if not self.chance(probability):
+            return {"plate": "o"} if "o" in self.plates and self.chance(0.2) else {}
+        return {"plate": ["o", "s"]} if "o" in self.plates and self.chance(0.6) else {"plate": "s"}
+
+    def label(self, probability: float) -> Block:
+        return {"role": "supervised"} if self.chance(probability) else {}
+
+    def named(self, *roles: str) -> list[str]:
+        return [name for name, block in self.variables.items() if block.get("role", "latent") in roles]
+
+    def plates_of(self, name: str) -> set[str]:
+        plate = self.variables[name].get("plate", [])
+        return {plate} if isinstance(plate, str) else set(plate)
+
+    # How it hangs together.
+
+    def p(self) -> dict[str, Block]:
+        made, before = dict[str, Block](), self.named("given")
+        for name in self.order(["latent", "supervised"]) + self.order(["observed"]):
+            latent = name not in self.named("observed")
+            if not latent or self.chance(0.6):
+                made[name] = self.conditional(name, before, self.variables[name]["distribution"])
+            before = [*before, name] if not self.variables[name].get("missing") else before
+        return made
+
+    def q(self, bound: str) -> dict[str, Block]:
+        made, before = dict[str, Block](), self.named("given", "observed")
+        how = self.random.choice(["enumerate", "either"]) if bound != "importance_dreg" else "enumerate"
+        if self.loops and self.chance(0.4):
+            made["memory"] = self.memory([name for name in before if "o" not in self.plates_of(name)])
+        for name in self.order(["latent", "supervised"]):
+            inside = ["memory"] if "memory" in made and self.chance(0.5) else []
+            made[name] = self.conditional(name, before, self.variables[name]["distribution"], inside)
+            if self.variables[name]["distribution"] in ("bernoulli", "categorical") and how == "either" and self.chance(0.5):
+                made[name]["gradient"] = "score_function"
+            elif self.variables[name]["distribution"] != "normal":
+                made[name]["gradient"] = "enumerate"
+            before = [*before, name]
+        return made
+
+    def order(self, roles: list[str]) -> list[str]:
+        """Variables in any order, as a rule the count first."""
+        names = self.random.sample(self.named(*roles), len(self.named(*roles)))
+        return sorted(names, key=lambda name: name != "n") if self.chance(0.8) else names
+
+    def memory(self, before: list[str]) -> Block:
+        """A recurrent state from slot to slot."""
+        parents = [*(name for name in before if self.chance(0.7)), "memory.previous"]
+        start = {"initial": "learned"} if self.chance(0.5) else {}
+        return {"plate": "s", "parents": parents, "network": {"kind": "gru", "size": 3}} | start
+
+    def conditional(self, name: str, before: list[str], family: str, inside: Sequence[str] = ()) -> Block:
+        """Parents here or in other plates, the index of a plate, and what was in the slot before."""
+        parents = [*inside, *(parent for parent in before if self.chance(0.6))]
+        parents += [plate for plate in self.plates_of(name) if self.chance(0.25)]
+        made: Block = {}
+        if self.loops and "s" in self.plates_of(name):
+            earlier = [other for other in [name, name, *before] if self.plates_of(other) == self.plates_of(name)]
+            if earlier and self.chance(0.6):
+                parents.append(f"{self.random.choice(earlier)}.previous")
+                made = {"initial": "learned"} if parents[-1] == f"{name}.previous" and self.chance(0.5) else {}
+        if family in SCALED and self.chance(0.3):
+            made["parameters"] = {"scale": self.random.choice(["learned", 0.7])}
+        if not parents:
+            return made
+        gathers = any(self.plates_of(parent) - self.plates_of(name) for parent in parents if parent in self.variables)
+        pool = {"pool": self.random.choice(POOLS)} if gathers or ("memory" in parents and "s" not in self.plates_of(name)) else {}
+        network = {"hidden": self.random.choice([[3], [2, 2]]), "activation": self.random.choice(("tanh", "softplus", "silu"))}
+        return {"parents": parents, "network": network | pool} | made
 
 
 def flow(block: Block) -> str:

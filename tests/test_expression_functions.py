@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import random
 import re
@@ -12,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage, special
 from torch import Tensor
@@ -26,7 +25,7 @@ from graphvae.compiler.expression_code import fitted as fit
 from graphvae.compiler.expression_shapes import EVENT_AXES, Environment, Known, Text, Weights
 from graphvae.compiler.expressions import Apply, Binary, Expression, Name, Negative, Number, parse_expression, parts_of
 from graphvae.compiler.plugins import Arity
-from graphvae.runtime.expressions import crop, max_over, mean_over, normalise, paste, product_over, stretched, sum_over
+from graphvae.runtime.expressions import bent, crop, max_over, mean_over, normalise, paste, product_over, stretched, sum_over
 
 Array = NDArray[np.float64]
 
@@ -168,10 +167,10 @@ def over_slots(function: str, part: Named, axis: str, weights: Named) -> Named:
     axes, (value, weight) = met([part, weights])
     value, weight = np.broadcast_arrays(value, weight)
     place = axes.index(axis)
-    cells = zip(np.moveaxis(value, place, -1).reshape(-1, SLOTS[axis]), np.moveaxis(weight, place, -1).reshape(-1, SLOTS[axis]))
-    made = np.array([of_active(function, list(zip(values, own))) for values, own in cells])
+    cells = [np.moveaxis(each, place, -1).reshape(-1, SLOTS[axis]) for each in (value, weight)]
+    made = np.array([of_active(function, list(zip(*cell, strict=True))) for cell in zip(*cells, strict=True)])
     rest = (*axes[:place], *axes[place + 1 :])
-    return Named(rest, made.reshape([size for axis_, size in zip(axes, value.shape) if axis_ != axis]))
+    return Named(rest, made.reshape(*value.shape[:place], *value.shape[place + 1 :]))
 
 
 def of_active(function: str, slots: list[tuple[float, float]]) -> float:
@@ -310,7 +309,8 @@ def check(text: str, names: Mapping[str, Named], weights: Mapping[str, Named]) -
         made = None
     with np.errstate(all="ignore"):
         if made is None:
-            pytest.raises(UnfitError, evaluate, tree, names, weights)
+            with pytest.raises(UnfitError):
+                evaluate(tree, names, weights)
             return
         wanted = evaluate(tree, names, weights)
     found = run(made, tensors(names), tensors(weights))
@@ -645,3 +645,279 @@ def test_message(marked: str, message: str, hint: str) -> None:
     own = {"relu": Arity(1, 1)} if "of the language" in message else {} if "no function" in message else OWN
     excerpt = f"  1 | value: {text}\n    | {' ' * (7 + start)}{'^' * length}"
     assert said(text, functions=own) == f"m.yaml:1:{8 + start}: error[GV120]: {message}\n{excerpt}" + f"\n  {hint}" * bool(hint)
+
+
+def wild_text(source: random.Random, depth: int) -> str:
+    """An expression that may read anything, anywhere."""
+    if depth == 0 or source.random() < 0.2:
+        return source.choice([*FACES, "channel", "slot", "nobody", "0", "1", "2.5", "1e200", "x.previous"])
+    inner = [wild_text(source, depth - 1) for _ in range(source.randrange(5))]
+    operator = source.choice(["+", "-", "*", "/", "**", "<", ">="])
+    forms = [f"{source.choice([*FUNCTIONS, *OWN])}({', '.join(inner)})"]
+    forms += [f"({inner[0]} {operator} {inner[1]})", f"-{inner[0]}"] if len(inner) > 1 else []
+    return source.choice(forms)
+
+
+def test_whatever_the_tree_the_answer_is_python_or_a_clear_message() -> None:
+    source, accepted = random.Random(0), 0
+    for _ in range(4000):
+        text = wild_text(source, 3)
+        span = Span("m.yaml", 1, 1, 1, len(text) + 1, text)
+        made = outcome(text, span)
+        if isinstance(made, SpecError):
+            assert str(made).startswith("m.yaml:1:")
+            assert {finding.code for finding in made.diagnostics} == {"GV120"}
+        else:
+            ast.parse(made.code, mode="eval")
+            assert made.number is not None or made.reads
+            accepted += 1
+    assert accepted > 400
+
+
+def outcome(text: str, span: Span) -> Text | SpecError:
+    try:
+        return translate(parse_expression(text, span), faces())
+    except SpecError as error:
+        return error
+
+
+# What an expression is for.
+
+
+def fitted(text: str, event: tuple[int, ...], plates: tuple[str, ...] = (), whole: bool = False) -> Text:
+    span = Span("m.yaml", 1, 8, 1, 8 + len(text), f"value: {text}")
+    return fit(translate(parse_expression(text, span), faces()), plates, event, whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "event", "plates", "code"),
+    [
+        ("albedo * shading", (1, 48, 42), (), "albedo * shading.unsqueeze(-3)"),
+        ("gain", (3,), (), "stretched(gain[..., None], (3,))"),
+        ("shading + 1", (3, 48, 42), (), "stretched((shading + 1).unsqueeze(-3), (3, 48, 42))"),
+        ("albedo", (3, 48, 42), (), "stretched(albedo, (3, 48, 42))"),
+        ("gain", (1, 1, 1), (), "gain[..., None, None, None]"),
+        ("light", (3,), ("slot",), "light.unsqueeze(-2)"),
+        ("place", (3,), ("view", "slot"), "place.unsqueeze(-3)"),
+        ("2 * 3", (3, 48, 42), (), "6.0"),
+        ("stack(1, 2)", (2,), (), "albedo.new_tensor([1.0, 2.0])"),
+    ],
+)
+def test_a_value_gets_the_axes_of_what_it_is_for(text: str, event: tuple[int, ...], plates: tuple[str, ...], code: str) -> None:
+    made = fitted(text, event, plates)
+    assert (made.code, "stretched" in made.needs) == (code, "stretched" in code)
+    assert made.number is not None or (made.event, made.plates) == (event, plates)
+
+
+@pytest.mark.parametrize(
+    ("text", "event", "plates", "whole", "message"),
+    [
+        (
+            "place",
+            (3,),
+            (),
+            False,
+            "the value has a part for every slot of 'slot', and what it is for has none\n.*\n.*\n  gather them",
+        ),
+        ("light", (), (), False, "the value has channel 3, and what it is for has no axes"),
+        ("light", (4,), (), False, "the value has channel 3, and what it is for has channel 4"),
+        ("light", (48, 42), (), False, "the value has channel 3, and what it is for has height 48, width 42"),
+        ("normals", (1, 48, 42), (), False, "the value has channel 3, height 48, width 42, and what it is for has channel 1, "),
+        ("2 * 3", (3,), (), True, "the value is a number, the same in every row\n.*\n.*\n  write the number where it is read"),
+        (
+            "light",
+            (3,),
+            ("slot",),
+            True,
+            "the value is the same in every slot of 'slot'\n.*\n.*\n  leave the plate out of the variable",
+        ),
+        ("sum(look, slot)", (3,), ("view", "slot"), True, "the value is the same in every slot of 'slot'"),
+    ],
+)
+def test_what_does_not_fit(text: str, event: tuple[int, ...], plates: tuple[str, ...], whole: bool, message: str) -> None:
+    with pytest.raises(SpecError, match=rf"^m.yaml:1:8: error\[GV120\]: {message}"):
+        fitted(text, event, plates, whole)
+
+
+def test_what_is_stretched_has_the_shape_everywhere() -> None:
+    value = torch.arange(10.0).reshape(5, 1, 2, 1)
+    found = stretched(value, (3, 2, 4))
+    assert torch.equal(found, value.repeat(1, 3, 1, 4))
+
+
+# A person's own functions.
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "code", "plates", "event"),
+    [
+        ("my_blend(light, gain) * 2", None, "my_blend(light, gain[..., None]) * 2", (), (3,)),
+        ("my_blend(light, gain)", None, "my_blend(light, gain[..., None])", (), (3,)),
+        ("my_all(place, look, 0.5)", None, "my_all(place.unsqueeze(-3), look, 0.5)", ("view", "slot"), (3,)),
+        ("my_blend(normals, four)", (1, 50, 50), "my_blend(normals, four[..., None, None])", (), (1, 50, 50)),
+        ("my_all(place)", (), "my_all(place)", ("slot",), ()),
+        ("relu(my_blend(albedo, light))", (1, 50, 50), "torch.relu(my_blend(albedo, light[..., None, None]))", (), (3, 48, 42)),
+    ],
+)
+def test_a_function_of_ones_own(
+    text: str, wanted: tuple[int, ...] | None, code: str, plates: tuple[str, ...], event: tuple[int, ...]
+) -> None:
+    """It makes what its arguments have together, or where it stands alone, what is stated: then they need not fit."""
+    made = translate(parse_expression(text, None), faces(wanted=wanted))
+    assert (made.code, made.plates, made.event) == (code, plates, event)
+
+
+# Slots that are not active.
+
+REDUCE = {"sum": sum_over, "mean": mean_over, "max": max_over, "product": product_over}
+
+
+@pytest.mark.parametrize("fill", [math.nan, math.inf, -math.inf, 1e308])
+@pytest.mark.parametrize("function", REDUCE)
+def test_what_fills_an_inactive_slot_reaches_neither_the_value_nor_a_gradient(function: str, fill: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    active = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.3, 0.0, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    value = torch.rand(2, 4, 3, 5, dtype=torch.float64, generator=generator)
+    filled = torch.where(active[..., None] > 0, value, fill)
+    results = []
+    for given_value in (value, filled):
+        leaf, weight = given_value.clone().requires_grad_(), active.clone().requires_grad_()
+        made = REDUCE[function](leaf, -2, weight[..., None])
+        made.square().sum().backward()
+        results.append((made.detach(), leaf.grad, weight.grad))
+    for plain, other in zip(*results, strict=True):
+        assert plain is not None or function == "max"
+        if plain is not None and other is not None:
+            torch.testing.assert_close(other, plain, rtol=0, atol=0)
+    assert torch.equal(results[1][1][active.expand(2, 4, 3) == 0], torch.zeros(2 * 7, 5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("function", ["sum", "mean", "product"])
+def test_gradients_of_reductions_by_differences(function: str) -> None:
+    value = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
+    active = torch.tensor([[1.0, 0.7, 0.2], [0.5, 0.5, 0.1]] * 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: REDUCE[function](x, -1, w), (value, active))
+
+
+def test_no_active_slot_gives_nothing() -> None:
+    nothing, value = torch.zeros(3), torch.tensor([math.nan, 1.0, -2.0])
+    assert [float(REDUCE[name](value, -1, nothing)) for name in ("sum", "mean", "max", "product")] == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_the_largest_of_the_active_slots_may_be_infinite() -> None:
+    assert max_over(torch.tensor([-math.inf, 1.0]), -1, torch.tensor([1.0, 0.0])) == -math.inf
+
+
+# Unit vectors.
+
+
+def test_a_unit_vector() -> None:
+    value = torch.randn(5, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wanted = value.numpy() / np.sqrt((value.numpy() ** 2).sum(1, keepdims=True))
+    np.testing.assert_allclose(normalise(value, -2).numpy(), wanted, rtol=1e-14)
+    assert torch.autograd.gradcheck(lambda x: normalise(x, -2), value.requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zero_has_no_direction(dtype: torch.dtype) -> None:
+    value = torch.tensor([[0.0, 0.0], [3.0, 4.0], [1e-20, 0.0], [3e15, 4e15]], dtype=dtype, requires_grad=True)
+    made = normalise(value, -1)
+    made.sum().backward()
+    wanted = torch.tensor([[0.0, 0.0], [0.6, 0.8], [0.0, 0.0], [0.6, 0.8]], dtype=dtype)
+    torch.testing.assert_close(made.detach(), wanted, rtol=1e-6, atol=0)
+    assert value.grad is not None
+    assert torch.equal(value.grad[0], torch.zeros(2, dtype=dtype))
+    assert value.grad.isfinite().all()
+
+
+# The spatial transformer.
+
+
+def seen(picture: Array, scale: float, x: float, y: float, height: int, width: int) -> Array:
+    """A picture [height, width] by scipy: at the centre of each new pixel (x', y'), what is at (scale x' + x, scale y' + y)."""
+    rows, columns = picture.shape
+    across = ((scale * ((2 * np.arange(width) + 1) / width - 1) + x + 1) * columns - 1) / 2
+    down = ((scale * ((2 * np.arange(height) + 1) / height - 1) + y + 1) * rows - 1) / 2
+    # scipy's own border is sharp: with a frame of zeros a pixel at the edge fades out over the length of one pixel
+    return ndimage.map_coordinates(np.pad(picture, 1), np.meshgrid(down + 1, across + 1, indexing="ij"), order=1, cval=0.0)
+
+
+PLACES = [(1.0, 0.0, 0.0), (2.0, 0.5, -0.25), (1.3, -0.9, 1.7), (0.8, 0.1, 0.2), (3.0, 5.0, 0.0)]
+
+
+def test_paste_and_crop_are_those_of_scipy() -> None:
+    generator = np.random.default_rng(0)
+    window, place = generator.normal(size=(len(PLACES), 2, 5, 7)), np.array(PLACES)
+    pasted = paste(torch.from_numpy(window), torch.from_numpy(place), 9, 8).numpy()
+    cropped = crop(torch.from_numpy(window), torch.from_numpy(place), 9, 8).numpy()
+    for number, (written, x, y) in enumerate(PLACES):
+        scale = 0.25 + np.logaddexp(0, 20 * (written - 0.25)) / 20
+        for channel in range(2):
+            picture = window[number, channel]
+            np.testing.assert_allclose(pasted[number, channel], seen(picture, scale, x, y, 9, 8), atol=1e-8)
+            inverse = seen(picture, 1 / scale, -x / scale, -y / scale, 9, 8)
+            np.testing.assert_allclose(cropped[number, channel], inverse, atol=1e-8)
+
+
+def test_the_place_that_changes_nothing_copies() -> None:
+    window = torch.rand(3, 2, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for function in (paste, crop):
+        torch.testing.assert_close(
+            function(window, torch.tensor([1.0, 0, 0], dtype=torch.float64), 6, 5), window, rtol=0, atol=1e-6
+        )
+
+
+def test_a_window_that_lies_on_pixels_is_pasted_there_pixel_by_pixel() -> None:
+    """Six pixels of twelve, the left edge at pixel 4 and the top edge at pixel 1: s = 12 / 6, and (12 - 2 l - 6) / 6 for l."""
+    window = torch.rand(1, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    place = torch.tensor([2.0, (12 - 8 - 6) / 6, (12 - 2 - 6) / 6], dtype=torch.float64)
+    wanted = torch.zeros(1, 12, 12, dtype=torch.float64)
+    wanted[:, 1:7, 4:10] = window
+    torch.testing.assert_close(paste(window, place, 12, 12), wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(crop(wanted, place, 6, 6), window, rtol=0, atol=1e-12)
+
+
+def test_what_is_pasted_is_cropped_again_up_to_interpolation() -> None:
+    """A smooth window on a fine canvas: what two interpolations lose falls with the square of the distance of its pixels."""
+    across = torch.linspace(-1, 1, 40, dtype=torch.float64)
+    window = torch.exp(-3 * (across[:, None].square() + (across - 0.2).square()))[None]
+    place = torch.tensor([1.7, 0.3, -0.4], dtype=torch.float64)
+    lost = [
+        float((crop(paste(window, place, n, n), place, 40, 40) - window)[:, 2:-2, 2:-2].abs().max()) for n in (100, 200, 400)
+    ]
+    assert lost[0] < 0.02
+    assert lost[1] < lost[0] / 2
+    assert lost[2] < lost[1] / 1.5
+
+
+def test_axes_that_the_picture_or_the_place_does_not_have_are_shared() -> None:
+    """[sample, row, slot] of places on a window [row, slot], and on one that has none of them."""
+    generator = torch.Generator().manual_seed(0)
+    place = torch.rand(4, 5, 3, 3, dtype=torch.float64, generator=generator) + 0.5
+    for window in (torch.rand(5, 3, 1, 4, 4, dtype=torch.float64), torch.rand(1, 4, 4, dtype=torch.float64)):
+        found, whole = paste(window, place, 6, 7), window.expand(4, 5, 3, 1, 4, 4)
+        assert found.shape == (4, 5, 3, 1, 6, 7)
+        each = torch.stack([paste(w, p, 6, 7) for w, p in zip(whole.reshape(-1, 1, 4, 4), place.reshape(-1, 3), strict=True)])
+        torch.testing.assert_close(found.reshape(-1, 1, 6, 7), each, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [paste, crop])
+def test_gradients_of_the_transformer_by_differences(function: Callable[..., Tensor]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    picture = torch.rand(2, 1, 4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    place = torch.tensor([[1.37, 0.11, -0.23], [0.41, 0.19, 0.07]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, p: function(x, p, 6, 5), (picture, place), eps=1e-7, atol=1e-5)
+
+
+def test_a_scale_has_a_floor_and_a_gradient_on_either_side_of_it() -> None:
+    scale = torch.tensor([-1.0, 0.0, 0.25, 0.5, 1.0, 3.0], dtype=torch.float64, requires_grad=True)
+    place = torch.stack([scale, torch.zeros_like(scale), torch.ones_like(scale)], -1)
+    made = bent(place)
+    wanted = 0.25 + np.log1p(np.exp(20 * (scale.detach().numpy() - 0.25))) / 20
+    np.testing.assert_allclose(made[:, 0].detach().numpy(), wanted, rtol=1e-9)
+    assert torch.equal(made[:, 1:], place[:, 1:])
+    made[:, 0].sum().backward()
+    assert scale.grad is not None
+    assert (scale.grad > 0).all()
+    window = torch.ones(1, 4, 4, dtype=torch.float64)
+    assert all(crop(window, torch.tensor([s, 0.0, 0.0], dtype=torch.float64), 4, 4).isfinite().all() for s in (-1e9, 0.0, 1e9))

@@ -95,7 +95,7 @@ TEXTS = st.recursive(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=600)
+@settings(deadline=None, derandomize=True, max_examples=400)
 @given(TEXTS)
 @example("-a ** -b ** 2")
 @example("a - b - 2 - (a - b)")
@@ -345,7 +345,7 @@ SOUP = st.lists(
 ).map("".join)
 
 
-@settings(deadline=1000, derandomize=True, max_examples=3000)
+@settings(deadline=1000, derandomize=True, max_examples=1500)
 @given(SOUP | st.text(max_size=40))
 @example("(" * LONGEST)
 @example("-" * LONGEST)

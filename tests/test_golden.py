@@ -64,7 +64,7 @@ def test_lines_are_short(compilation: Compilation) -> None:
 
 def test_golden_code_trains(model: Model) -> None:
     generator = torch.Generator().manual_seed(0)
-    data = random_data(model.variables, ROWS, generator)
+    data = random_data(model.variables, ROWS, generator, model.plates)
     bound = model.objective(data, SAMPLES, generator)
     bound.mean().backward()
     assert bound.shape == (ROWS,)
@@ -77,7 +77,7 @@ def test_golden_code_trains(model: Model) -> None:
 def test_golden_code_infers(model: Model) -> None:
     generator = torch.Generator().manual_seed(0)
     model.eval()
-    data = random_data(model.variables, ROWS, generator)
+    data = random_data(model.variables, ROWS, generator, model.plates)
     posterior = model.posterior(data, SAMPLES, generator)
     torch.testing.assert_close(posterior.weight.flatten(0, -2).sum(0), torch.ones(ROWS))
     assert all(value.isfinite().all() for value in posterior.values.values())
@@ -116,7 +116,7 @@ def test_noise_is_what_the_plan_says(model: Model, compilation: Compilation) -> 
 def test_axes_at_run_time_are_in_the_plan(model: Model, compilation: Compilation, revealed: str) -> None:
     """No value is wide on an axis that the Plan does not give it."""
     generator, plan = torch.Generator().manual_seed(0), compilation.plan
-    data = random_data(model.variables, ROWS, generator)
+    data = random_data(model.variables, ROWS, generator, model.plates)
     labels = [name for name, kind in model.variables.items() if kind.role == "supervised"]
     if revealed == "none":
         data = {name: value for name, value in data.items() if name not in labels}

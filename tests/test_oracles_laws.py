@@ -345,9 +345,9 @@ def imputed_with_one_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     original = model.imputation
 
     def imputation(kind: model.Variable, known: Evidence | None, *rest: object) -> model.Imputation:
-        means, weight, drawn, chosen = rest
+        means, weight, drawn, *others = rest
         each = list(drawn)
-        return original(kind, known, means, weight, each[:1] * len(each), chosen)
+        return original(kind, known, means, weight, each[:1] * len(each), *others)
 
     monkeypatch.setattr(model, "imputation", imputation)
 

@@ -1,4 +1,4 @@
-"""Networks of one's own: named by a spec, imported by emitted code, inlined, trained, and never executed unasked."""
+"""Networks and functions of one's own: named by a spec, imported by emitted code, inlined, trained, never executed unasked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ from graphvae.compiler.emit import emit
 from graphvae.compiler.errors import FlagError, RunError, SpecError, UserError
 from graphvae.compiler.pipeline import Compilation, compile_file, compile_source
 from graphvae.compiler.plan import Compute
-from graphvae.compiler.plugins import Plugin, Signature, read_plugin
+from graphvae.compiler.plugins import Arity, Plugin, Signature, read_plugin
 from graphvae.compiler.source import read_text
 from graphvae.compiler.standalone import standalone
 from graphvae.lab import runs
@@ -162,6 +163,48 @@ def test_a_plugin_is_its_text_its_checksum_and_its_classes(folder: Path) -> None
         "Other": None,
         "Free": Signature(("heads", "rate"), ("heads", "rate"), True),
     }
+    assert plugin.functions == {}
+
+
+def test_a_plugin_has_functions(folder: Path) -> None:
+    """Those at its top that have a name for others, each with what it takes by order."""
+    functions = [
+        "def blend(a, b, /, share=0.5, *, sharp=False): ...",
+        "def total(*parts): ...",
+        "def first(a, *parts): ...",
+        "def named(a, *, strength): ...",
+        "def nothing(): ...",
+        "def _hidden(a): ...",
+        "async def later(a): ...",
+        "class Free:\n    def inside(self): ...",
+        "def outer(a):\n    def inner(b): ...",
+        "assigned = blend",
+    ]
+    assert written(folder, "\n\n\n".join(functions)).functions == {
+        "blend": Arity(2, 3),
+        "total": Arity(0, None),
+        "first": Arity(1, None),
+        "named": Arity(1, 1, ("strength",)),
+        "nothing": Arity(0, 0),
+        "outer": Arity(1, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arity", "number", "why"),
+    [
+        (Arity(2, 3), 2, ""),
+        (Arity(2, 3), 3, ""),
+        (Arity(2, 3), 1, "takes 2 to 3 arguments, and not 1"),
+        (Arity(1, 1), 2, "takes 1 argument, and not 2"),
+        (Arity(2, 2), 0, "takes 2 arguments, and not 0"),
+        (Arity(1, None), 40, ""),
+        (Arity(1, None), 0, "takes 1 or more arguments, and not 0"),
+        (Arity(1, 1, ("strength",)), 1, "must be given 'strength' by name, and an expression gives arguments by their order"),
+    ],
+)
+def test_how_many_arguments_a_function_takes(arity: Arity, number: int, why: str) -> None:
+    assert arity.refuses(number) == why
 
 
 @pytest.mark.parametrize(
@@ -175,7 +218,7 @@ def test_a_plugin_is_its_text_its_checksum_and_its_classes(folder: Path) -> None
         ("json.py", PLUGIN, "has the name of the module 'json'"),
         ("my_networks.py", "class Tower(:\n", r"my_networks.py:1:\d+: error.* the plugin is not Python: invalid syntax"),
         ("my_networks.py", "class Tower: ...\x00", "the plugin is not Python|the plugin .* is not Python"),
-        ("my_networks.py", "x = 1\n", "the plugin .*my_networks.py has no class"),
+        ("my_networks.py", "x = 1\n", "the plugin .*my_networks.py has no class and no function"),
         ("my_networks.py", "ä = 1\n".encode("latin-1"), "the plugin .*my_networks.py is not UTF-8"),
     ],
 )
@@ -294,6 +337,86 @@ def test_without_the_plugin_its_kinds_are_not_known(command: Callable[..., tuple
         assert code == 2, verb
         assert "error[GV054]: 'Tower' is not one of the words for 'kind'" in said
         assert "(another is a class of a Python file that you pass: --plugin FILE)" in said
+
+
+# Functions in expressions.
+
+FUNCTIONS = '''"""Functions of my own."""
+
+import torch
+
+HALF = 0.5
+
+
+def my_blend(one, other, share=HALF):
+    """One thing shining through another."""
+    return torch.lerp(one, other, share)
+
+
+def my_length(value):
+    return value.square().sum(-1).sqrt()
+'''
+BLENDED = """model: blended
+variables:
+  style: {distribution: normal, size: 3}
+  shift: {distribution: normal, size: 3}
+  seen: {distribution: normal, size: 3, role: observed}
+p:
+  seen: {parents: [style, shift], parameters: {loc: "2 * my_blend(style, shift, 0.25)", scale: learned}}
+q: {style: [seen], shift: [seen]}
+"""
+
+
+def test_emitted_code_calls_a_function_of_the_plugin(folder: Path) -> None:
+    code = compiled(BLENDED, written(folder, FUNCTIONS)).code
+    assert "positive\n\nfrom my_networks import my_blend\n\n\n" in code
+    assert "        loc = 2 * my_blend(style, shift, 0.25)\n" in code
+
+
+def test_a_function_of_the_plugin_gives_what_it_says(folder: Path) -> None:
+    """The numbers of the same model with the function's formula in its place."""
+    generator = torch.Generator().manual_seed(0)
+    model = random_model(model_class(compiled(BLENDED, written(folder, FUNCTIONS))), generator)
+    data = random_data(model.variables, 4, generator)
+    formula = BLENDED.replace("my_blend(style, shift, 0.25)", "(style + 0.25 * (shift - style))")
+    other = model_class(compiled(formula, None))().to(next(model.parameters()).dtype)
+    other.load_state_dict(model.state_dict())
+    found, wanted = numbers(model, data), numbers(other, data)
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-9, equal_nan=True, msg=name)
+
+
+def test_no_function_is_executed_by_the_compiler(folder: Path, command: Callable[..., tuple[int, str]]) -> None:
+    (folder / "own.yaml").write_text(BLENDED)
+    (folder / "my_networks.py").write_text(FUNCTIONS.replace("HALF = 0.5", "HALF = 1 / 0"))
+    for verb in ("check", "show --stage code", "explain", "compile", "compile --standalone", "render -o own.dot"):
+        assert command(*verb.split(), "own.yaml", "--plugin", "my_networks.py") == (0, ""), verb
+
+
+def test_a_function_that_no_plugin_brings_is_not_known(folder: Path) -> None:
+    for plugin in (None, written(folder, FUNCTIONS.replace("def my_blend", "def their_blend"))):
+        with pytest.raises(SpecError, match=r"own.yaml:7:56: error\[GV120\]: there is no function 'my_blend'"):
+            compiled(BLENDED, plugin)
+
+
+def test_a_failure_in_a_function_names_the_variable_and_the_line_of_the_spec(folder: Path) -> None:
+    plugin = written(folder, FUNCTIONS.replace("torch.lerp(one, other, share)", "one @ other"))
+    model = new_model(compiled(BLENDED, plugin))
+    with pytest.raises(RuntimeError) as caught:
+        model.objective({"seen": torch.zeros(4, 3)})
+    assert "own.yaml:7" in caught.value.__notes__[0]
+    assert any(Path(entry.path) == plugin.path and entry.lineno + 1 == 10 for entry in caught.traceback)
+
+
+def test_a_standalone_file_holds_the_functions(folder: Path) -> None:
+    code = standalone(compiled(BLENDED, plugin := written(folder, FUNCTIONS)).code, plugin)
+    names = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert names.index("my_blend") < names.index("Decoder")
+    assert "my_networks" not in code
+    space: dict[str, Any] = {"__name__": "alone"}
+    exec(compile(code, "alone.py", "exec"), space)
+    assert space["Blended"]().sample(rows=2)["seen"].shape == (2, 3)
 
 
 # Loading.

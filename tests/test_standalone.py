@@ -26,7 +26,7 @@ def test_gives_the_same_numbers_without_graphvae(tmp_path: Path) -> None:
         code = compile_file(path).code
         generator = torch.Generator().manual_seed(0)
         model = random_model(load(code, path.stem), generator)
-        data = random_data(model.variables, 5, generator)
+        data = random_data(model.variables, 5, generator, model.plates)
         (tmp_path / f"{path.stem}.py").write_text(standalone(code), encoding="utf-8")
         torch.save({"weights": model.state_dict(), "data": data}, tmp_path / f"{path.stem}.pt")
         expected[path.stem] = numbers(model, data)

@@ -389,10 +389,7 @@ def _model_class(plan: Plan) -> Iterator[str]:
 def _counts(plan: Plan) -> Iterable[str]:
     """The plates whose active slots are counted."""
     entries: list[str | _Call] = [
-        _Call(
-            f"{_literal(row.plate)}: Count(",
-            [_literal(row.count), f"size={row.size}", f"values={row.values}", f"members={row.members}".replace("'", '"')],
-        )
+        _Call(f"{_literal(row.plate)}: Count(", [_literal(row.count), *([f"values={row.values}"] if row.values else [])])
         for row in plan.counts
     ]
     return _indented(_Call("plates = {", entries, "}").lines(4), by=4)
@@ -415,7 +412,7 @@ def _variable(variable: VariableNode, plan: Plan) -> _Call:
     arguments += ["enumerated=True"] * (variable.name in plan.enumerated) + ["soft=True"] * variable.soft
     arguments += ["masked=True"] * variable.masked + ["collapse=True"] * variable.collapse
     if variable.plates:
-        arguments.append(f"plates={plan.slots(variable)}")
+        arguments.append(_plates((plate, plan.sizes[plate]) for plate in variable.plates))
     if variable.family.number and variable.family.number.argument:
         arguments.append(f"number={variable.number}")
     if draw and draw.cells:

@@ -22,8 +22,6 @@ from graphvae.compiler.expression_shapes import (
     unique,
     united_plates,
 )
-from graphvae.compiler.expression_shapes import Known as Known
-from graphvae.compiler.expression_shapes import Weights as Weights
 from graphvae.compiler.expressions import (
     ATOM,
     BINDING,
@@ -50,6 +48,7 @@ def translate(expression: Expression, environment: Environment) -> Text:
 
     Raises SpecError GV120 at the part that reads what is not there, or whose shapes do not fit.
 
+    >>> from graphvae.compiler.expression_shapes import Known
     >>> from graphvae.compiler.expressions import parse_expression
     >>> names = {"light": Known("light", (), (3,)), "normals": Known("normals", (), (3, 48, 42))}
     >>> made = translate(parse_expression("relu(dot(normals, light, channel))", None), Environment(names))
@@ -61,14 +60,13 @@ def translate(expression: Expression, environment: Environment) -> Text:
     return _text(expression, environment)
 
 
-def fitted(text: Text, plates: tuple[str, ...], event: tuple[int, ...], environment: Environment, whole: bool = False) -> Text:
+def fitted(text: Text, plates: tuple[str, ...], event: tuple[int, ...], whole: bool = False) -> Text:
     """A value with all the axes of what it is for, so that it stands where its shape is expected.
 
     Args:
         text: The translation of a whole expression.
         plates: Those of what it is for.
         event: The shape of what it is for.
-        environment: What it was translated in.
         whole: Whether it is for a variable's value, which others read, and not for a parameter.
 
     Raises SpecError GV120 where it cannot: it may lack axes, and stretch, but have none beside them. A variable's value depends

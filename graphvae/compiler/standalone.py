@@ -16,7 +16,20 @@ from graphvae.compiler.inlining import check_names, inline
 from graphvae.compiler.names import Namespace
 from graphvae.compiler.plugins import Plugin
 
-FILES = ("distributions", "continuous", "counts", "multivariate", "networks", "draws", "failures", "objectives", "model")
+FILES = (
+    "plates",
+    "distributions",
+    "continuous",
+    "counts",
+    "multivariate",
+    "expressions",
+    "networks",
+    "terms",
+    "draws",
+    "failures",
+    "objectives",
+    "model",
+)
 
 _NOTE = "The parts of graphvae's runtime that it uses stand before it, so that it needs torch and nothing else."
 

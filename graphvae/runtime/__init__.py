@@ -27,9 +27,7 @@ from graphvae.runtime.distributions import Normal as Normal
 from graphvae.runtime.distributions import positive as positive
 from graphvae.runtime.distributions import unit as unit
 from graphvae.runtime.draws import Draws as Draws
-from graphvae.runtime.draws import Evidence as Evidence
 from graphvae.runtime.draws import Knobs as Knobs
-from graphvae.runtime.draws import Term as Term
 from graphvae.runtime.expressions import as_channels as as_channels
 from graphvae.runtime.expressions import concatenated as concatenated
 from graphvae.runtime.expressions import crop as crop
@@ -57,3 +55,5 @@ from graphvae.runtime.networks import Mlp as Mlp
 from graphvae.runtime.networks import Pool as Pool
 from graphvae.runtime.networks import Residual as Residual
 from graphvae.runtime.objectives import LogEvidence as LogEvidence
+from graphvae.runtime.terms import Evidence as Evidence
+from graphvae.runtime.terms import Term as Term

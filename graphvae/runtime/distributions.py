@@ -11,11 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from graphvae.runtime.plates import somewhere, stack_slots
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -30,9 +32,8 @@ class Distribution(ABC):
     """A number that lies in the support, which stands where a cell is missing."""
     joint: ClassVar[int] = 0
     """How many trailing dimensions are one element: 1 where a vector is one value, 0 where each number is."""
-
-    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    """By how many dimensions a parameter, as the distribution keeps it, has more than one value does."""
+    extra: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """How many trailing dimensions an attribute has beyond those of a value, where they are not the same."""
 
     event: int
     """How many trailing dimensions make one value."""
@@ -67,6 +68,21 @@ class Distribution(ABC):
         one, other = self.base(), prior.base()
         shape = torch.broadcast_shapes(one.batch_shape, other.batch_shape)  # torch does not broadcast every pair
         return torch.distributions.kl_divergence(one.expand(shape), other.expand(shape))
+
+    def stack(self, slots: Sequence[Self], dimensions: int, dtype: torch.dtype) -> Self:
+        """The distributions of single slots as one, with a dimension for the slots in front of so many, those of a value last.
+
+        A number becomes a tensor of that precision.
+        """
+        made = copy(self)
+        for name, value in vars(self).items():
+            parts = [vars(slot)[name] for slot in slots]
+            if isinstance(value, Distribution):
+                setattr(made, name, value.stack(parts, dimensions, dtype))
+            elif isinstance(value, Tensor):
+                alike = [part.to(dtype) if part.is_floating_point() else part for part in parts]
+                setattr(made, name, stack_slots(alike, dimensions + self.extra.get(name, 0)))
+        return made
 
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
@@ -340,10 +356,10 @@ def as_parameter(value: Tensor | float | None) -> Tensor:
 
 
 def logits_of(logits: Tensor | float | None, probs: Tensor | float | None) -> Tensor:
-    """The logits, from either spelling of the parameter."""
+    """The logits, from either spelling of the parameter; probabilities that are computed may reach 0 and 1."""
     if logits is not None:
         return as_parameter(logits)
-    return torch.logit(as_parameter(probs), eps=1e-6 if isinstance(probs, Tensor) else None)  # 0 and 1 have a gradient, too
+    return torch.logit(probs, eps=1e-6) if isinstance(probs, Tensor) else torch.logit(as_parameter(probs))
 
 
 def sum_event(elements: Tensor, event: int) -> Tensor:
@@ -361,24 +377,10 @@ def one_hot(index: Tensor, categories: int, dtype: torch.dtype) -> Tensor:
     return functional.one_hot(index, categories).to(dtype)
 
 
-def stacked(tensors: Sequence[Tensor], behind: int) -> Tensor:
-    """Tensors that broadcast, each [..., behind...], as one [..., slot, behind...]; `behind` counts dimensions."""
-    least = max(behind, *(tensor.dim() for tensor in tensors))
-    full = [tensor.reshape(*(1,) * (least - tensor.dim()), *tensor.shape) for tensor in tensors]
-    return torch.stack(torch.broadcast_tensors(*full), -1 - behind)
-
-
-def stack_distributions(parts: Sequence[Distribution], behind: int = 0) -> Distribution:
-    """The distributions of several slots as one, of values [..., slot, behind..., event...]."""
-    made = copy(parts[0])
-    for name, value in vars(parts[0]).items():
-        if isinstance(value, Tensor):
-            own: list[Tensor] = [getattr(part, name) for part in parts]
-            if any(each.dim() for each in own) or not all(torch.equal(each, own[0]) for each in own):  # else it is a number
-                setattr(made, name, stacked(own, parts[0].event + parts[0].beyond.get(name, 0) + behind))
-        elif isinstance(value, Distribution):
-            setattr(made, name, stack_distributions([getattr(part, name) for part in parts], behind))
-    return made
+def fill_inactive(value: Tensor, active: Tensor, event: int, other: Tensor | float) -> Tensor:
+    """A value [..., row, plate..., event...] with another in the slots that are never active."""
+    there = somewhere(active > 0, value.shape[: value.dim() - event])
+    return torch.where(trailing(there, event), value, other)
 
 
 def trailing(tensor: Tensor, dimensions: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from graphvae.runtime.draws import Draw
+from graphvae.runtime.terms import Draw
 
 
 def describe_failure(error: BaseException, network: nn.Module) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from graphvae.runtime.distributions import Distribution, trailing
-from graphvae.runtime.draws import Draw, Evidence, Knobs, Term
+from graphvae.runtime.draws import Knobs
 from graphvae.runtime.failures import describe_failure, describe_scoring
 from graphvae.runtime.objectives import (
     Estimate,
@@ -29,6 +29,8 @@ from graphvae.runtime.objectives import (
     total,
     with_score_function,
 )
+from graphvae.runtime.plates import Plate, Weights, active_weights, joint_weights
+from graphvae.runtime.terms import Draw, Evidence, Term
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Variable:
 
     `posterior` is its family in q, where that is another one; `masked` says that elements of an observed variable may be
     missing; `number` is the whole number that bounds its family's values, if one does; `cells` are the sizes of the enumeration
-    axes over which its draw needs noise of its own; `plates` are the sizes of the plates that repeat it; `collapse` says that an
-    unknown value is the mean of its conditional, and is not scored.
+    axes over which its draw needs noise of its own; `plates` are those that repeat it, with their sizes; `collapse` says that
+    an unknown value is the mean of its conditional, and not scored.
     """
 
     role: Literal["observed", "supervised", "latent", "given"]
@@ -50,13 +52,18 @@ class Variable:
     masked: bool = False
     number: int = 0
     cells: tuple[int, ...] = ()
-    plates: tuple[int, ...] = ()
+    plates: Mapping[str, int] = field(default_factory=dict)
     collapse: bool = False
 
     @property
+    def slots(self) -> tuple[int, ...]:
+        """How many slots each of its plates has."""
+        return tuple(self.plates.values())
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of a row's value, in all slots."""
-        return (*self.plates, *self.event)
+        """The shape of a row's value, [plate..., event...]."""
+        return (*self.slots, *self.event)
 
     @property
     def inferred(self) -> bool:
@@ -64,17 +71,11 @@ class Variable:
         return self.role in ("supervised", "latent")
 
 
-@dataclass(frozen=True)
-class Count:
-    """What says how many slots of a plate are active: a variable, and the numbers that its categories stand for, if it has any.
-
-    `members` are the variables in the plate.
-    """
+class Count(NamedTuple):
+    """The variable that says how many slots of a plate are active, and for a category what number each stands for."""
 
     variable: str
-    size: int
-    values: tuple[int, ...] | None
-    members: tuple[str, ...]
+    values: tuple[int, ...] | None = None
 
 
 class Block(NamedTuple):
@@ -92,17 +93,19 @@ class Objective(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Weighted draws of every variable that q infers: values and means [enumerations..., sample, row, event...], weight without
-    the event.
+    """Weighted draws of every variable that q infers: values and means [enumerations..., sample, row, plate..., event...],
+    weight without plates and event.
 
     Under the weights of q, `means` average to the same as `values`, and vary less: see `conditional_means`. Weighted by
-    importance, the draws also estimate log p of the known values, `evidence`; by q they do not.
+    importance, the draws also estimate log p of the known values, `evidence`; by q they do not. `active` are the weights
+    [enumerations..., sample, row, plate...] of the slots of those variables of which not all are always there.
     """
 
     values: dict[str, Tensor]
     means: dict[str, Tensor]
     weight: Tensor
     evidence: LogEvidence | None
+    active: dict[str, Tensor]
 
 
 class Imputation(NamedTuple):
@@ -129,9 +132,9 @@ class Model(nn.Module):
     closed_kl: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """The draws whose log q - log p has a closed form, each with the labels that take it away in the rows that know one."""
     plates: ClassVar[Mapping[str, Count]] = {}
-    """What counts the active slots of plates."""
+    """What counts the slots of a plate, where not all are always active."""
     frozen: ClassVar[tuple[str, ...]] = ()
-    """The sub-models whose weights never change."""
+    """The sub-models that do not train, by the attributes that lead to them in the encoder and in the decoder."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
@@ -141,12 +144,12 @@ class Model(nn.Module):
             part.requires_grad_(False)
 
     def frozen_parts(self) -> list[nn.Module]:
-        """The sub-models in p and q whose weights never change."""
+        """The sub-models that do not train."""
         sides = [dict(side.named_modules()) for side in (self.encoder, self.decoder)]
-        return [modules[name] for name in self.frozen for modules in sides if name in modules]
+        return [modules[path] for path in self.frozen for modules in sides if path in modules]
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, but for what is frozen: its running statistics stay as they are."""
+        """Training or evaluation; what is frozen is always in evaluation."""
         super().train(mode)
         for part in self.frozen_parts():
             part.eval()
@@ -177,8 +180,8 @@ class Model(nn.Module):
         """
         q = self.run(self.encoder, block.evidence, block.noise, knobs)
         factor: list[Tensor] = []
-        values = {name: draw.value for name, draw in q.items()}
-        drawn = [name for name, draw in q.items() if draw.known is not True and not draw.enumerated]
+        values = {name: draw.value for name, draw in q.items() if not draw.collapsed}
+        drawn = [name for name in values if q[name].known is not True and not q[name].enumerated]
         values |= reweighed({name: values[name] for name in drawn}, q, factor)
         clamped = {**block.evidence, **{name: Evidence(value) for name, value in values.items()}}
         p = self.run(self.decoder, clamped, {}, knobs)
@@ -198,7 +201,7 @@ class Model(nn.Module):
         return q, self.terms(q, p)
 
     def passes(self, block: Block, knobs: Knobs) -> tuple[dict[str, Draw], dict[str, Draw]]:
-        """A pass through q, and one through p at the values that q made."""
+        """A pass through q, and one through p at the values that q made; what is collapsed has a mean of its own in each."""
         q = self.run(self.encoder, block.evidence, block.noise, knobs)
         drawn = {name: Evidence(draw.value) for name, draw in q.items() if not draw.collapsed}
         return q, self.run(self.decoder, {**block.evidence, **drawn}, {}, knobs)
@@ -268,45 +271,70 @@ class Model(nn.Module):
 
     def noise(self, samples: int, rows: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Noise [sample, row, enumerations..., plate..., event...] for every variable that q samples, for known rows too."""
-        dtype = next(self.parameters()).dtype
-        drawn = {
-            name: kind for name, kind in self.variables.items() if kind.inferred and not (kind.enumerated or kind.collapse)
-        }
+        dtype, kinds = next(self.parameters()).dtype, self.variables.items()
+        drawn = {name: kind for name, kind in kinds if kind.inferred and not kind.enumerated and not kind.collapse}
         shapes = {name: (samples, rows, *reversed(kind.cells), *kind.shape) for name, kind in drawn.items()}
         return {name: (kind.posterior or kind.family).noise(shapes[name], generator, dtype) for name, kind in drawn.items()}
 
     def evidence(self, data: Mapping[str, Tensor]) -> dict[str, Evidence]:
         """Data in the model's form; a variable that is missing in some rows has a mask, one missing in all is left out.
 
-        Raises:
-            ValueError: For a name that is not a variable, a shape that does not fit, or a missing observed value.
-        """
-        found = {}
-        for name, value in data.items():
-            variable = self.variables.get(name)
-            if variable is None:
-                raise ValueError(f"{name!r} is not a variable; the variables are: {', '.join(self.variables)}")
-            encoded = variable.family.encode(value, variable.event, next(self.parameters()).dtype)
-            if tuple(encoded.shape[1:]) != variable.shape:
-                raise ValueError(
-                    f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.shape)}"
-                )
-            if variable.masked or (not variable.inferred and self.counted(name)):
-                found[name] = masked_evidence(encoded, variable)
-                continue
-            slots = 1 + len(variable.plates)
-            known = ~encoded.isnan().flatten(slots).any(slots) if variable.event else ~encoded.isnan()
-            if not variable.inferred and not known.all():
-                raise ValueError(f"{name!r} is {variable.role} and is missing in row {int((~known).nonzero()[0])}")
-            if known.any() or not variable.inferred:
-                found[name] = Evidence(encoded, None if known.all() else known)
-        for plate, count in self.plates.items():
-            check_slots(plate, count, data, found)
-        return found
+        A label in a slot is evidence that there is such a slot, and what is observed in a slot that is not there goes nowhere.
 
-    def counted(self, name: str) -> bool:
-        """Whether some slots of a variable may be inactive."""
-        return any(name in count.members for count in self.plates.values())
+        Raises:
+            ValueError: For a name that is not a variable, a shape that does not fit, a missing observed value, or a label in a
+                slot that is not known to be there.
+        """
+        encoded = {name: self.encoded(name, value) for name, value in data.items()}
+        found = {name: self.known(name, value, self.slot_weights(name, encoded)) for name, value in encoded.items()}
+        return {name: evidence for name, evidence in found.items() if evidence is not None}
+
+    def encoded(self, name: str, value: Tensor) -> Tensor:
+        """The values of a variable in the model's form, [row, plate..., event...], NaN where one is missing."""
+        variable = self.variables.get(name)
+        if variable is None:
+            raise ValueError(f"{name!r} is not a variable; the variables are: {', '.join(self.variables)}")
+        encoded = variable.family.encode(value, variable.event, next(self.parameters()).dtype)
+        if tuple(encoded.shape[1:]) != variable.shape:
+            raise ValueError(f"{name!r} has values of shape {list(encoded.shape[1:])}; the spec says {list(variable.shape)}")
+        return encoded
+
+    def slot_weights(self, name: str, encoded: Mapping[str, Tensor]) -> Tensor | None:
+        """The weights [row, plate...] of a variable's slots, NaN where the count is not known; nothing where all are active."""
+        sizes, weights = self.variables[name].plates, []
+        for plate, (count, values) in ((plate, count) for plate, count in self.plates.items() if plate in sizes):
+            kind = self.variables[count]
+            number = encoded.get(count, encoded[name].new_full((1, *kind.shape), torch.nan))
+            each = active_weights(number, (values or range(kind.event[-1])) if kind.event else None, sizes[plate])
+            unknown = number.isnan().any(-1, keepdim=True) if kind.event else number.isnan().unsqueeze(-1)
+            weights.append(Weights((*kind.plates, plate), torch.where(unknown, torch.nan, each)))
+        return joint_weights(weights, [Plate(*each) for each in sizes.items()])
+
+    def known(self, name: str, value: Tensor, weights: Tensor | None) -> Evidence | None:
+        """What is known of a variable, whose slots have these weights; nothing where it is missing in all rows."""
+        variable, slots = self.variables[name], 1 + len(self.variables[name].plates)
+        if weights is not None and not variable.inferred:
+            value = torch.where(trailing(weights == 0, len(variable.event)), variable.family.inside, value)
+        if variable.masked:
+            return masked_evidence(value, variable)
+        known = ~value.isnan().flatten(slots).any(slots) if variable.event else ~value.isnan()
+        if not variable.inferred and not known.all():
+            raise ValueError(f"{name!r} is {variable.role} and is missing in row {int((~known).nonzero()[0, 0])}")
+        if weights is not None and variable.role == "supervised":
+            self.check_slots(name, known & ~(weights > 0))
+        if variable.inferred and not known.any():
+            return None
+        return Evidence(value, None if known.all() else known)
+
+    def check_slots(self, name: str, wrong: Tensor) -> None:
+        """A label in a slot is evidence that the slot is there, and the count must say so."""
+        if wrong.any():
+            row, *slots = wrong.nonzero()[0].tolist()
+            counts = [count.variable for plate, count in self.plates.items() if plate in self.variables[name].plates]
+            raise ValueError(
+                f"{name!r} is known in row {row}, slot {', '.join(map(str, slots))}, where {' or '.join(map(repr, counts))} "
+                "is unknown or too small"
+            )
 
     def block(self, data: Mapping[str, Tensor], samples: int, generator: torch.Generator | None) -> Block:
         """All rows of data as one block, with its noise."""
@@ -350,7 +378,9 @@ class Model(nn.Module):
             terms = {name: draw.term(draw.distribution) for name, draw in draws.items()}  # these weights never look at p
             rows = next(iter(block.evidence.values())).value.new_zeros(block_rows(block))  # q need not depend on the row
             weight = cell_weights(terms, total([rows, *(term.log_q for term in terms.values())]))
-        return Posterior({name: draw.value for name, draw in draws.items()}, conditional_means(draws), weight, evidence)
+        values = {name: draw.value for name, draw in draws.items()}
+        active = {name: draw.active for name, draw in draws.items() if draw.active is not None}
+        return Posterior(values, conditional_means(draws), weight, evidence, active)
 
     @torch.no_grad()
     def predict(
@@ -360,13 +390,19 @@ class Model(nn.Module):
         generator: torch.Generator | None = None,
         by: Literal["importance", "q"] = "importance",
     ) -> dict[str, Tensor]:
-        """The posterior mean of every variable that q infers, [row, event...]; of a category, its probabilities."""
+        """The posterior mean of every variable that q infers, [row, plate..., event...]; of a category, its probabilities."""
         return self.posterior_mean(self.posterior(data, samples, generator, by))
 
     def posterior_mean(self, posterior: Posterior) -> dict[str, Tensor]:
-        """The weighted mean of every variable's draws, [row, event...]; of a category, its probabilities."""
+        """The weighted mean of every variable's draws, [row, plate..., event...]; of a category, its probabilities.
+
+        In a slot, it is the mean of the draws in which the slot is active.
+        """
         chosen = posterior.means if posterior.evidence is None else posterior.values
-        return {name: weighted_mean(posterior.weight, value, self.variables[name].shape) for name, value in chosen.items()}
+        return {
+            name: active_mean(posterior.weight, value, self.variables[name], posterior.active.get(name))
+            for name, value in chosen.items()
+        }
 
     @torch.no_grad()
     def log_evidence(
@@ -398,11 +434,12 @@ class Model(nn.Module):
         for name, kind in self.variables.items():
             known = block.evidence.get(name)
             if kind.role == "supervised":
-                found[name] = imputation(kind, known, q[name].value, weight, [q[name].value] * draws, chosen)
+                value, active = q[name].value, q[name].active
+                found[name] = imputation(kind, known, value, weight, [value] * draws, chosen, active)
             elif kind.masked:
                 own = [kind.family.noise((*weight.shape, *kind.shape), generator, weight.dtype) for _ in range(draws)]
                 drawn = [p[name].distribution.sample(noise) for noise in own]
-                found[name] = imputation(kind, known, p[name].distribution.mean, weight, drawn, chosen)
+                found[name] = imputation(kind, known, p[name].expectation, weight, drawn, chosen, p[name].active)
         return found
 
     @torch.no_grad()
@@ -415,7 +452,8 @@ class Model(nn.Module):
     ) -> dict[str, Tensor]:
         """Rows drawn from p, [row, ...] as data holds them, with the variables in `data` held at its values.
 
-        With `mean`, an observed variable is its conditional mean in place of a draw, as figures want it.
+        With `mean`, an observed variable is its conditional mean in place of a draw, as figures want it. A slot that is not
+        active is missing.
         """
         dtype = next(self.parameters()).dtype
         kinds = {name: kind for name, kind in self.variables.items() if kind.role != "given"}
@@ -423,11 +461,10 @@ class Model(nn.Module):
         made = self.run(self.decoder, self.evidence(data or {}), noise, self.knobs())
         values = {}
         for name, draw in made.items():
-            kind = self.variables[name]
-            if mean and kind.role == "observed":
-                values[name] = draw.mean.expand(1, rows, *kind.shape).squeeze(0)
-            else:
-                values[name] = kind.family.decode(draw.value.expand(1, rows, *kind.shape).reshape(rows, *kind.shape))
+            kind, shown = self.variables[name], mean and self.variables[name].role == "observed"
+            value = (draw.mean if shown else draw.value).expand(1, rows, *kind.shape).squeeze(0)
+            active = None if draw.active is None else draw.active.expand(1, rows, *kind.plates.values()).squeeze(0)
+            values[name] = as_data(value if shown else kind.family.decode(value), active)
         return values
 
 
@@ -443,42 +480,18 @@ def masked_evidence(encoded: Tensor, variable: Variable) -> Evidence:
     return Evidence(torch.where(trailing(cells, joint), encoded, variable.family.inside), cells=cells)
 
 
-def check_slots(plate: str, count: Count, data: Mapping[str, Tensor], found: Mapping[str, Evidence]) -> None:
-    """A known slot is an active one: where a slot is known, so is the count, and it is large enough.
-
-    Raises:
-        ValueError: With the first row in which it is not.
-    """
-    for name in count.members:
-        known = found[name].known if name in found else None
-        if name not in found or found[name].cells is not None:
-            continue
-        rows = len(found[name].value)
-        slots = torch.ones(rows, count.size, dtype=torch.bool) if known is None else known.reshape(rows, -1, count.size).any(1)
-        least = (slots * torch.arange(1, count.size + 1)).amax(1)
-        number = data[count.variable].clone() if count.variable in data else torch.full((rows,), -1)
-        if count.values is not None:
-            number = torch.where(number < 0, number, torch.tensor(count.values)[number.clamp_min(0).long()])
-        wrong = (least > 0) & ~(number >= least)
-        if wrong.any():
-            row = int(wrong.nonzero()[0])
-            shown = f"{count.variable!r} is {int(number[row])}" if number[row] >= 0 else f"{count.variable!r} is unknown"
-            raise ValueError(f"{name!r} is known in slot {int(least[row]) - 1} of {plate!r} in row {row}, where {shown}")
-
-
 def reweighed(values: Mapping[str, Tensor], q: Mapping[str, Draw], factor: Sequence[Tensor]) -> dict[str, Tensor]:
     """Values on every axis of a factor [enumerations..., sample, row], by which their gradient will be multiplied.
 
     The factor need not be there before the backward pass.
     """
-    behind = {name: draw.distribution.event + draw.plates for name, draw in q.items()}
-    axes = torch.broadcast_shapes(*(draw.value.shape[: draw.value.dim() - behind[name]] for name, draw in q.items()))
+    axes = torch.broadcast_shapes(*(draw.value.shape[: draw.value.dim() - len(draw.shape)] for draw in q.values()))
     made = {}
     for name, value in values.items():
-        event = behind[name]
-        made[name] = value.expand(*axes, *value.shape[value.dim() - event :]).clone()
+        shape = q[name].shape
+        made[name] = value.expand(*axes, *shape).clone()
         if made[name].requires_grad:
-            made[name].register_hook(lambda gradient, event=event: gradient * trailing(factor[0].expand(axes), event))
+            made[name].register_hook(lambda gradient, shape=shape: gradient * trailing(factor[0].expand(axes), len(shape)))
     return made
 
 
@@ -489,23 +502,38 @@ def detached(network: nn.Module) -> dict[str, Tensor]:
 
 
 def imputation(
-    variable: Variable, known: Evidence | None, means: Tensor, weight: Tensor, drawn: Sequence[Tensor], chosen: Tensor
+    variable: Variable,
+    known: Evidence | None,
+    means: Tensor,
+    weight: Tensor,
+    drawn: Sequence[Tensor],
+    chosen: Tensor,
+    active: Tensor | None = None,
 ) -> Imputation:
     """What is known, and in place of the rest the weighted mean, and of each draw the values of its chosen cells [draw, row].
 
-    Means and draws are [enumerations..., sample, row, event...].
+    Means and draws are [enumerations..., sample, row, plate..., event...]; a slot that is not active is missing.
     """
     values = torch.stack([pick(each, cell, weight, variable.shape) for each, cell in zip(drawn, chosen, strict=True)])
-    mean = weighted_mean(weight, means, variable.shape)
+    mean = active_mean(weight, means, variable, active)
     if known is not None:
         mean, values = known.completed(mean), known.completed(values)
-    return Imputation(mean, variable.family.decode(values))
+    there = None if active is None else torch.stack([pick(active, cell, weight, variable.slots) for cell in chosen])
+    return Imputation(mean, as_data(variable.family.decode(values), there))
 
 
-def pick(values: Tensor, cell: Tensor, weight: Tensor, event: tuple[int, ...]) -> Tensor:
-    """For each row the value of one cell [row], out of [enumerations..., sample, row, event...]: [row, event...]."""
+def as_data(value: Tensor, active: Tensor | None) -> Tensor:
+    """Values [..., row, plate..., ...] as data holds them, missing in the slots that are not active, [..., row, plate...]."""
+    if active is None:
+        return value
+    missing = torch.nan if value.is_floating_point() else -1
+    return torch.where(trailing(active > 0, value.dim() - active.dim()), value, missing)
+
+
+def pick(values: Tensor, cell: Tensor, weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """For each row the value of one cell [row], out of [enumerations..., sample, row, ...]: [row, ...]."""
     rows = weight.shape[-1]
-    cells = values.expand(*weight.shape, *event).reshape(weight[..., 0].numel(), rows, *event)
+    cells = values.expand(*weight.shape, *shape).reshape(weight[..., 0].numel(), rows, *shape)
     return cells[cell, torch.arange(rows, device=weight.device)]
 
 
@@ -519,18 +547,34 @@ def conditional_means(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
     """What stands for each variable of q in a mean under the weights of q: its conditional mean, or its draw.
 
     Given its parents, a variable has its conditional mean only as long as nothing behind it is known. So where a variable that
-    comes later in q is known in a row, the draw itself stands, and the weights tell the draws apart.
+    comes later in q is known in a row, in any slot, the draw itself stands, and the weights tell the draws apart. What is made
+    in a loop stands behind itself and all else in the loop.
     """
     means: dict[str, Tensor] = {}
     later: Tensor | bool = False
     for name, draw in reversed(list(draws.items())):
-        behind = draw.distribution.event + draw.plates
-        if isinstance(later, bool):
-            means[name] = draw.value if later else draw.mean
+        loops = {plate for plate in draw.place if plate.looped}
+        behind = later
+        for other in (other for other in draws.values() if loops.intersection(other.place)):
+            behind = behind | other.known_rows
+        if isinstance(behind, bool):
+            means[name] = draw.value if behind else draw.mean
         else:
-            means[name] = torch.where(trailing(later, behind), draw.value, draw.mean)
+            means[name] = torch.where(trailing(behind, len(draw.shape)), draw.value, draw.mean)
         later = later | draw.known_rows
     return {name: means[name] for name in draws}
+
+
+def active_mean(weight: Tensor, value: Tensor, variable: Variable, active: Tensor | None) -> Tensor:
+    """The mean of a variable's values under weights [enumerations..., sample, row], in a slot over the cells that have it.
+
+    In a slot that no cell has, it is over all cells.
+    """
+    if active is None:
+        return weighted_mean(weight, value, variable.shape)
+    share, event = weighted_mean(weight, active, variable.slots), len(variable.event)
+    active, share = torch.where(share > 0, active, 1.0), torch.where(share > 0, share, 1.0)
+    return weighted_mean(weight, value * trailing(active, event), variable.shape) / trailing(share, event)
 
 
 def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tensor:

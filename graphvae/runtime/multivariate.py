@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from functools import reduce
 from types import MappingProxyType
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -89,8 +87,7 @@ class MultivariateNormal(VectorNormal):
     """N(loc, L L^T), L the Cholesky factor: `scale` [..., d] on its diagonal, `below` [..., d, d] underneath."""
 
     parameters = ("loc", "scale", "below")
-
-    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({"factor": 1, "log_volume": -1})
+    extra = MappingProxyType({"factor": 1, "log_volume": -1})
 
     def __init__(self, loc: Tensor, scale: Tensor, below: Tensor, event: int = 1) -> None:
         self.loc, self.log_volume, self.event = loc, scale.log().sum(-1), event
@@ -121,8 +118,7 @@ class LowRankNormal(VectorNormal):
     """
 
     parameters = ("loc", "scale", "factor")
-
-    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({"factor": 1, "upper": 1, "lower": 1, "log_volume": -1})
+    extra = MappingProxyType({"factor": 1, "upper": 1, "lower": 1, "log_volume": -1})
 
     def __init__(self, loc: Tensor, scale: Tensor, factor: Tensor, event: int = 1) -> None:
         self.loc, self.scale, self.factor, self.event = loc, scale, factor, event
@@ -161,8 +157,7 @@ class MixtureOfNormals(Distribution):
     parameters = ("logits", "loc", "scale")
     support = "real"
     joint = 1
-
-    beyond: ClassVar[Mapping[str, int]] = MappingProxyType({"loc": 1, "scale": 1})
+    extra = MappingProxyType({"loc": 1, "scale": 1})
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, event: int = 1) -> None:
         self.log_weights, self.loc, self.scale, self.event = logits.log_softmax(-1), loc, scale, event

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphvae.runtime.distributions import fill_inactive
+
 ACTIVATIONS = {
     "relu": nn.ReLU,
     "softplus": nn.Softplus,
@@ -272,19 +274,20 @@ class Deconv(nn.Module):
 
 
 class Gru(nn.Module):
-    """One step of a gated recurrent unit (Cho et al. 2014), as torch's GRUCell has it.
+    """A gated recurrent unit (Cho et al. 2014), from the state before and other parents to the state.
 
-    With x the parents and h the state before, r and z are sigmoid(W x + U h + b), n is tanh(W x + b + r (U h + b)), and the
-    new state is (1 - z) n + z h.
+    With x the other parents and h the state before, in torch's form:
+
+        r, z = sigmoid(W x + U h + b),   n = tanh(W' x + b' + r (U' h + c)),   state = (1 - z) n + z h
 
     Args:
         parents: The event shape of each parent, the state among them.
-        state: The name of the parent that is the state before.
+        state: Which parent is the state before.
         size: The length of the state.
 
-    >>> network = Gru({"seen": (4,), "before": (3,)}, state="before", size=3)
-    >>> tuple(network(seen=torch.zeros(5, 4), before=torch.zeros(3)).shape)
-    (5, 3)
+    >>> network = Gru({"image": (8, 8), "before": (16,)}, state="before", size=16)
+    >>> tuple(network(image=torch.zeros(5, 8, 8), before=torch.zeros(16)).shape)
+    (5, 16)
     """
 
     def __init__(self, parents: Mapping[str, tuple[int, ...]], state: str, size: int) -> None:
@@ -294,32 +297,32 @@ class Gru(nn.Module):
         self.recurrent = nn.Linear(size, 3 * size)
 
     def forward(self, **parents: Tensor) -> Tensor:
-        """Parents [..., event...], each with the axes it has, to the new state [..., size]."""
-        before = parents.pop(self.state)
+        """The state, [..., size]."""
+        before = parents[self.state]
         reset, update, new = self.inputs(parents).chunk(3, -1)
         reset_before, update_before, new_before = self.recurrent(before).chunk(3, -1)
         update = (update + update_before).sigmoid()
         new = (new + (reset + reset_before).sigmoid() * new_before).tanh()
-        state: Tensor = (1 - update) * new + update * before
+        state: Tensor = new + update * (before - new)
         return state
 
 
 class Pool(nn.Module):
-    """The slots of plates as one vector: each slot's parents pass through an mlp, and a pool gathers what it gives.
+    """A multilayer perceptron of every slot's parents, and one vector of what it gives for all slots of the last plates.
 
-    Slots of weight 0 have no influence at all. Attention weighs a slot by the exponential of its product with a learned query,
-    divided by the root of its length (Vaswani et al. 2017); with no active slot everything is 0.
+    What an inactive slot holds has no influence. Attention weighs the slots by a softmax of the products with a learned query,
+    divided by the root of its length (Vaswani et al. 2017).
 
     Args:
         parents: The event shape of each parent.
-        hidden: The widths of the mlp.
+        hidden: The widths of the hidden layers, of which the last is the value.
         over: `sum`, `mean`, `max` or `attention`.
-        plates: The sizes of the last plates, over which it gathers.
+        plates: The sizes of the last plates, which are gathered.
         activation: The non-linearity after each hidden layer.
 
-    >>> network = Pool({"part": (2,)}, hidden=[8], over="mean", plates=(3,))
-    >>> tuple(network(part=torch.zeros(5, 3, 2), active=torch.ones(5, 3)).shape)
-    (5, 8)
+    >>> network = Pool({"place": (3,)}, hidden=[32], over="mean", plates=(7,))
+    >>> tuple(network(place=torch.zeros(5, 7, 3), active=torch.ones(5, 7)).shape)
+    (5, 32)
     """
 
     def __init__(
@@ -331,28 +334,29 @@ class Pool(nn.Module):
         activation: str = "relu",
     ) -> None:
         super().__init__()
-        self.embedding = Mlp(parents, hidden, {}, activation)
+        self.embedding = Mlp(parents, hidden, heads={}, activation=activation)
+        self.events = {name: len(shape) for name, shape in parents.items()}
         self.over, self.plates = over, tuple(plates)
         if over == "attention":
-            self.query = nn.Parameter(torch.randn(hidden[-1]))
+            self.query = nn.Parameter(torch.zeros(hidden[-1]))
 
     def forward(self, active: Tensor | None = None, **parents: Tensor) -> Tensor:
-        """Parents [..., slot..., event...] and weights [..., slot...] to [..., feature]."""
-        features, behind = self.embedding(**parents), len(self.plates)
-        leading = features.shape[: -1 - behind]
-        features = features.expand(*leading, *self.plates, features.shape[-1]).flatten(-1 - behind, -2)
-        if active is None:
-            active = features.new_ones(self.plates)
-        weight = active.expand(*active.shape[: active.dim() - behind], *self.plates).flatten(-behind).unsqueeze(-1)
-        there = weight > 0
-        features = torch.where(there, features, 0.0)
+        """Parents [..., slot..., event...] and weights [..., slot...], 0 of an inactive one, to [..., feature]."""
+        if active is not None:
+            parents = {name: fill_inactive(value, active, self.events[name], 0.0) for name, value in parents.items()}
+        features, plates = self.embedding(**parents), len(self.plates)
+        active = features.new_ones(()) if active is None else active
+        slots = torch.broadcast_shapes(active.shape, features.shape[:-1], self.plates)
+        features = features.expand(*slots, features.shape[-1]).flatten(-1 - plates, -2)
+        weight = active.expand(slots).flatten(-plates).unsqueeze(-1)
+        features = torch.where(weight > 0, features, 0.0)
         if self.over == "max":
-            return torch.where(there.any(-2), torch.where(there, features, -torch.inf).amax(-2), 0.0)
+            return torch.where((weight > 0).any(-2), torch.where(weight > 0, features, -torch.inf).amax(-2), 0.0)
         if self.over == "attention":
-            scores = (features @ self.query / math.sqrt(len(self.query))).unsqueeze(-1)
-            weight = weight * torch.where(there, (scores - scores.amax(-2, keepdim=True)).exp(), 0.0)
-        total: Tensor = (weight * features).sum(-2)
-        return total if self.over == "sum" else total / weight.sum(-2).clamp_min(torch.finfo(total.dtype).tiny)
+            score = (features @ self.query / math.sqrt(len(self.query))).unsqueeze(-1)
+            weight = weight * (score - score.amax(-2, keepdim=True)).exp()
+        total, norm = (weight * features).sum(-2), weight.sum(-2)
+        return total if self.over == "sum" else total / torch.where(norm > 0, norm, 1.0)
 
 
 def halved(size: Sequence[int], times: int) -> tuple[int, ...]:

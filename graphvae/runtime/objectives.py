@@ -25,7 +25,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from graphvae.runtime.draws import Knobs, Term
+from graphvae.runtime.draws import Knobs
+from graphvae.runtime.plates import somewhere
+from graphvae.runtime.terms import Term
 
 
 class Estimate(NamedTuple):
@@ -139,18 +141,15 @@ def score_terms(terms: Mapping[str, Term]) -> list[Tensor]:
 
     The draw of a cell that is ruled out would add nothing but noise of mean zero.
     """
-    drawn = [term.log_draw for term in terms.values() if term.score and term.log_draw is not None]
+    scored = [term for term in terms.values() if term.score and term.log_draw is not None]
+    drawn = [log_draw for term in scored for log_draw in term.slots or (term.log_draw,) if log_draw is not None]
     cells = log_cells(terms)
     return [sum_enumerations(torch.where(ruled_out(cells, log_draw), 0.0, log_draw)) for log_draw in drawn]
 
 
 def ruled_out(cells: Tensor, like: Tensor) -> Tensor:
     """Which of its own cells a draw [enumerations..., sample, row] has in vain, since labels rule out all that depend on it."""
-    out = cells == -torch.inf
-    for axis in range(1, out.dim() + 1):
-        if axis > like.dim() or like.shape[-axis] == 1:
-            out = out.all(-axis, keepdim=True)
-    return out.reshape(out.shape[max(0, out.dim() - like.dim()) :])
+    return ~somewhere(cells != -torch.inf, like.shape)
 
 
 def without_sample(terms: Mapping[str, Term], sample: int, samples: int) -> dict[str, Term]:
@@ -162,10 +161,10 @@ def without_sample(terms: Mapping[str, Term], sample: int, samples: int) -> dict
         return torch.cat([part[..., :sample, :], part[..., sample + 1 :, :]], -2)
 
     left = {}
-    for name, (log_p, log_draw, log_cell, log_label, known, kl, score) in terms.items():
+    for name, (log_p, log_draw, log_cell, log_label, known, kl, *_) in terms.items():
         remaining = rest(log_p)
         assert remaining is not None
-        left[name] = Term(remaining, rest(log_draw), rest(log_cell), rest(log_label), known, rest(kl), score)
+        left[name] = Term(remaining, rest(log_draw), rest(log_cell), rest(log_label), known, rest(kl))
     return left
 
 
