@@ -26,7 +26,7 @@ from graphvae.runtime import Block, Model, load
 
 ROUNDING = 1e-9
 ROWS = 3
-OUTCOMES = 64  # of score-function draws, over which an expected gradient is summed
+OUTCOMES = 128  # of score-function draws and cells, over which an expected gradient is summed
 MORE = 2  # slots of a padded plate
 SPREAD = 0.7
 
@@ -80,11 +80,19 @@ class PlateCase:
     @cached_property
     def data(self) -> dict[str, Tensor]:
         """Random rows: a slot has a label only where a count, known too, says that it is there."""
-        model, generator = self.model, self.generator
-        known = {plate: count for plate, count in model.plates.items() if model.variables[count.variable].role == "supervised"}
-        data = random_data(model.variables, ROWS, generator, known)
-        hidden = {name for plate in model.plates.keys() - known.keys() for name in labels_in(model, plate)}
-        return {name: value for name, value in data.items() if name not in hidden}
+        model, data = self.model, random_data(self.model.variables, ROWS, self.generator)
+        for plate, count in model.plates.items():
+            number = data.get(count.variable, torch.full((ROWS,), -1))
+            if count.values is not None:
+                number = torch.where(number < 0, -1, torch.tensor(count.values)[number.clamp_min(0)])
+            for name in labels_in(model, plate):
+                sizes = model.variables[name].plates
+                slot = torch.arange(sizes[plate]).reshape([-1 if own == plate else 1 for own in sizes])
+                absent = ~(slot < number.reshape(ROWS, *(1,) * len(sizes)))
+                value = data[name]
+                absent = absent[(..., *(None,) * (value.dim() - absent.dim()))]
+                data[name] = value.masked_fill(absent, missing(value))
+        return data
 
     @cached_property
     def complete(self) -> dict[str, Tensor]:
@@ -149,13 +157,16 @@ class PlateCase:
     def expected_gradient(self) -> list[PlateCheck]:
         """Given the noise of all else, the sum over what the score-function draws of two rows may be.
 
-        Nothing where those are too many, or below variables that are enumerated slot by slot, whose cells the oracle cannot tell
-        apart by their noise.
+        Nothing where those are too many, or below variables in plates that are enumerated: the oracle cannot tell their cells
+        apart by the noise.
         """
         if not all(above is not None for step in self.scored for above in self.above(step)):
             return []
         elements = [(step, index) for step in self.scored for index in self.draws_of(step)]
-        if prod(len(values_of(step)) for step, _ in elements) > OUTCOMES:
+        cells = prod(
+            len(values_of(step)) ** prod(self.plates_of(step)) for step in self.plan.draws if step.enumeration is not None
+        )
+        if cells * prod(len(values_of(step)) for step, _ in elements) > OUTCOMES:
             return []
         names, found = [name for name, _ in self.model.named_parameters()], []
         for row in (0, ROWS - 1):
@@ -178,8 +189,11 @@ class PlateCase:
 
     def draws_of(self, step: Draw) -> Iterator[tuple[int, ...]]:
         """Every sample, cell and slot of a variable."""
-        plates = step.shape[: len(step.shape) - len(step.value.event)]
-        return product(range(self.spec["objective"]["samples"]), *map(range, (*reversed(step.cells), *plates)))
+        return product(range(self.spec["objective"]["samples"]), *map(range, (*reversed(step.cells), *self.plates_of(step))))
+
+    def plates_of(self, step: Draw) -> tuple[int, ...]:
+        """The sizes of a variable's plates."""
+        return step.shape[: len(step.shape) - len(step.value.event)]
 
     def probability(self, data: Mapping[str, Tensor], noise: Noise) -> Tensor:
         """That of the score-function draws of one row. What is known, or in no active slot, may come out as it likes."""
@@ -189,11 +203,12 @@ class PlateCase:
         parts: dict[tuple[str, int, tuple[int, ...]], Tensor] = {}
         for cell in product(*(cells_of(plan, step, known.get(step.value.name)) for step in enumerated)):
             named = {step.value.name: value for step, value in zip(enumerated, cell, strict=True)}
-            for sample, step in product(range(self.spec["objective"]["samples"]), self.scored):
+            for sample in range(self.spec["objective"]["samples"]):
                 q, _ = score(plan, self.state, known, named, own, sample)
-                free = ~q.known(step.value.name) & (q.scores[step.value.name] != 0)
-                ratio = torch.where(free, q.scores[step.value.name] + log(len(values_of(step))), 0.0).sum()
-                parts.setdefault((step.value.name, sample, self.place(step, named)), ratio)
+                for step in self.scored:
+                    free = ~q.known(step.value.name) & (q.scores[step.value.name] != 0)
+                    ratio = torch.where(free, q.scores[step.value.name] + log(len(values_of(step))), 0.0).sum()
+                    parts.setdefault((step.value.name, sample, self.place(step, named)), ratio)
         ways = prod(len(values_of(step)) for step in self.scored for _ in self.draws_of(step))
         return total(parts.values()).exp() / ways
 

@@ -277,7 +277,7 @@ class PlateAuthor:
     def objective(self, bound: str) -> Block:
         return {
             "bound": bound,
-            "samples": self.random.choice([1, 2, 2]),
+            "samples": self.random.choice([1, 2, 2, 2]),
             "kl": self.random.choice(["sampled", "closed"]),
             "label_term": self.random.choice(["log_mean", "mean_log"]),
             "alpha": round(self.random.uniform(0.2, 2.0), 1),
@@ -346,7 +346,7 @@ class PlateAuthor:
 
     def q(self, bound: str) -> dict[str, Block]:
         made, before = dict[str, Block](), self.named("given", "observed")
-        how = self.random.choice(["enumerate", "either"]) if bound != "importance_dreg" else "enumerate"
+        how = self.random.choice(["enumerate", "either", "either"]) if bound != "importance_dreg" else "enumerate"
         if self.loops and self.chance(0.4):
             made["memory"] = self.memory([name for name in before if "o" not in self.plates_of(name)])
         for name in self.order(["latent", "supervised"]):
@@ -384,8 +384,9 @@ class PlateAuthor:
             made["parameters"] = {"scale": self.random.choice(["learned", 0.7])}
         if not parents:
             return made
-        gathers = any(self.plates_of(parent) - self.plates_of(name) for parent in parents if parent in self.variables)
-        pool = {"pool": self.random.choice(POOLS)} if gathers or ("memory" in parents and "s" not in self.plates_of(name)) else {}
+        outside = set[str]().union(*(self.plates_of(parent) for parent in parents if parent in self.variables))
+        gathers = (outside | ({"s"} if "memory" in parents else set())) - self.plates_of(name)
+        pool = {"pool": self.random.choice(POOLS)} if gathers else {}
         network = {"hidden": self.random.choice([[3], [2, 2]]), "activation": self.random.choice(("tanh", "softplus", "silu"))}
         return {"parents": parents, "network": network | pool} | made
 

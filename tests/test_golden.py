@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from models import NAMES, SPECS, random_data, random_values
+from models import NAMES, SPECS, random_data
 from torch import Tensor, nn
 
 from graphvae import runtime
 from graphvae.compiler.pipeline import Compilation, compile_file
-from graphvae.compiler.plan import Compute, Draw, Given, Score, SidePlan, Value
+from graphvae.compiler.plan import ROW, SAMPLE, Call, Compute, Draw, Gather, Loop, Plan, Score, SidePlan, Step, Value
+from graphvae.compiler.schedule import axis_sizes
 from graphvae.runtime import Model
 
 GOLDEN = Path(__file__).parent / "golden"
-ROWS, SAMPLES = 6, 4
+Seen = dict[Value, list[tuple[Tensor, tuple[str, ...]]]]
+
+
+class Size(NamedTuple):
+    """How much data: rows of which the first has no label and the last has all, and samples."""
+
+    rows: int
+    samples: int
+
+
+FEW = dict.fromkeys(("faces", "faces_intrinsic"), Size(2, 2))  # of which every one has 38 pictures
 
 
 @pytest.fixture(params=SPECS, ids=NAMES)
 def path(request: pytest.FixtureRequest) -> Path:
     return request.param
+
+
+@pytest.fixture
+def size(path: Path) -> Size:
+    return FEW.get(path.stem, Size(6, 4))
 
 
 @pytest.fixture
@@ -62,92 +79,128 @@ def test_lines_are_short(compilation: Compilation) -> None:
     assert max(map(len, compilation.code.splitlines())) <= 100
 
 
-def test_golden_code_trains(model: Model) -> None:
+def test_golden_code_trains(model: Model, size: Size) -> None:
     generator = torch.Generator().manual_seed(0)
-    data = random_data(model.variables, ROWS, generator, model.plates)
-    bound = model.objective(data, SAMPLES, generator)
+    data = random_data(model.variables, size.rows, generator, model.plates)
+    bound = model.objective(data, size.samples, generator)
     bound.mean().backward()
-    assert bound.shape == (ROWS,)
+    assert bound.shape == (size.rows,)
     assert bound.isfinite().all()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
 
 
-def test_golden_code_infers(model: Model) -> None:
+def test_golden_code_infers(model: Model, size: Size) -> None:
     generator = torch.Generator().manual_seed(0)
     model.eval()
-    data = random_data(model.variables, ROWS, generator, model.plates)
-    posterior = model.posterior(data, SAMPLES, generator)
-    torch.testing.assert_close(posterior.weight.flatten(0, -2).sum(0), torch.ones(ROWS))
+    data = random_data(model.variables, size.rows, generator, model.plates)
+    posterior = model.posterior(data, size.samples, generator)
+    torch.testing.assert_close(posterior.weight.flatten(0, -2).sum(0), torch.ones(size.rows))
     assert all(value.isfinite().all() for value in posterior.values.values())
     for by in ("importance", "q"):
-        predicted = model.predict(data, SAMPLES, generator, by)
+        predicted = model.predict(data, size.samples, generator, by)
         assert {name: value.shape for name, value in predicted.items()} == {
-            name: (ROWS, *kind.event) for name, kind in model.variables.items() if kind.inferred
+            name: (size.rows, *kind.shape) for name, kind in model.variables.items() if kind.inferred
         }
         assert all(value.isfinite().all() for value in predicted.values())
-    evidence = model.log_evidence(data, SAMPLES, generator)
+    evidence = model.log_evidence(data, size.samples, generator)
     assert evidence.value.isfinite().all()
     assert evidence.standard_error.isfinite().all()
 
 
 @pytest.mark.parametrize("mean", [False, True])
-def test_golden_code_generates(model: Model, mean: bool) -> None:
+def test_golden_code_generates(model: Model, size: Size, mean: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     model.eval()
     given = {name: kind for name, kind in model.variables.items() if kind.role == "given"}
-    made = model.sample(ROWS, random_data(given, ROWS, generator), generator, mean)
+    made = model.sample(size.rows, random_data(given, size.rows, generator), generator, mean)
     assert set(made) == set(model.variables) - set(given)
     for name, value in made.items():
-        assert value.shape[0] == ROWS, name
+        assert value.shape[0] == size.rows, name
         assert value.isfinite().all(), name
 
 
-def test_noise_is_what_the_plan_says(model: Model, compilation: Compilation) -> None:
+def test_noise_is_what_the_plan_says(model: Model, compilation: Compilation, size: Size) -> None:
     """In the shape of the value, as far as its family makes it so."""
-    made = {name: value.shape for name, value in model.noise(SAMPLES, ROWS).items()}
+    made = {name: value.shape for name, value in model.noise(size.samples, size.rows).items()}
     families = {step.value.name: getattr(runtime, step.family.distribution) for step in compilation.plan.draws}
-    shapes = {value.name: (SAMPLES, ROWS, *value.event) for value in compilation.plan.noise}
+    shapes = {value.name: (size.samples, size.rows, *value.event) for value in compilation.plan.noise}
     assert made == {name: families[name].noise(shape, None, torch.float32).shape for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("revealed", ["some", "none", "all"])
-def test_axes_at_run_time_are_in_the_plan(model: Model, compilation: Compilation, revealed: str) -> None:
-    """No value is wide on an axis that the Plan does not give it."""
+def test_axes_at_run_time_are_in_the_plan(model: Model, compilation: Compilation, size: Size, revealed: str) -> None:
+    """No value is wide on an axis that the Plan does not give it, and each axis has its own length.
+
+    What expressions, slices and counts give passes no hook: it shows in what is computed and drawn from it.
+    """
     generator, plan = torch.Generator().manual_seed(0), compilation.plan
-    data = random_data(model.variables, ROWS, generator, model.plates)
+    data = random_data(model.variables, size.rows, generator, model.plates)
     labels = [name for name, kind in model.variables.items() if kind.role == "supervised"]
     if revealed == "none":
         data = {name: value for name, value in data.items() if name not in labels}
     if revealed == "all":
-        data |= {name: random_values(model.variables[name], ROWS, generator) for name in labels}
-    seen = [record(model.encoder, plan.q), record(model.decoder, plan.p)]
-    model.objective(data, SAMPLES, generator)
-    layout = [*(f"enumeration {name}" for name in reversed(plan.enumerated)), "sample", "row"]
-    for values, side in zip(seen, (plan.q, plan.p), strict=True):
-        assert values.keys() == {value for step in side.steps if not isinstance(step, Given) for value in made_by(step)}
-        for value, tensor in values.items():
-            sizes = tensor.shape[: tensor.dim() - len(value.event)]
-            wide = {axis for axis, size in zip(reversed(layout), reversed(sizes), strict=False) if size > 1}
-            assert wide <= set(value.axes), (value, tensor.shape)
+        data |= {name: data[name][-1:].expand(data[name].shape) for name in labels}
+    sides = [(model.encoder, plan.q), (model.decoder, plan.p)]
+    seen = [record(network, side, plan) for network, side in sides]
+    model.objective(data, size.samples, generator)
+    shared = [(f"enumeration {name}", cells) for name in plan.enumerated for cells in axis_sizes(compilation.graph, name)]
+    shared = [*reversed(shared), (SAMPLE, size.samples), (ROW, size.rows)]
+    for values, (_, side) in zip(seen, sides, strict=True):
+        assert values.keys() == {watched for step in side.every for watched in made_by(step)}
+        for value, made in values.items():
+            for tensor, plates in made:
+                layout = [*shared, *((plate, plan.sizes[plate]) for plate in plates)]
+                lengths = tensor.shape[: tensor.dim() - len(value.event)]
+                assert len(lengths) <= len(layout), (value, tensor.shape)
+                wide = [(axis, length) for axis, length in zip(reversed(layout), reversed(lengths), strict=False) if length > 1]
+                assert {axis for (axis, _), _ in wide} <= {*value.axes, *plates}, (value, tensor.shape)
+                assert all(expected == length for (_, expected), length in wide), (value, tensor.shape)
 
 
-def made_by(step: Compute | Draw | Score) -> tuple[Value, ...]:
-    return step.outputs if isinstance(step, Compute) else (step.value,)
+def made_by(step: Step) -> tuple[Value, ...]:
+    """The values of a step that a hook can see."""
+    match step:
+        case Compute():
+            return step.outputs
+        case Gather():
+            return (step.output,)
+        case Draw() | Score():
+            return (step.value,)
+        case _:
+            return ()
 
 
-def record(network: nn.Module, side: SidePlan) -> dict[Value, Tensor]:
-    """What every value of a side will have been in the next pass: hooks see what networks give and what is drawn."""
-    seen: dict[Value, Tensor] = {}
+def record(network: nn.Module, side: SidePlan, plan: Plan) -> Seen:
+    """What the values of a side will have been in the next pass: hooks see what networks and pools give, once for each slot of
+    a loop, and what is drawn, in all slots. With each stand the plates that it has an axis for.
+    """
+    seen: Seen = defaultdict(list)
+    plates = {node.name: node.plates for node in plan.variables}
 
-    def watch(part: nn.Module, values: Sequence[Value], tensors: Callable[[Any], Sequence[Tensor]]) -> None:
-        part.register_forward_hook(lambda _, __, made: seen.update(zip(values, tensors(made), strict=True)))
+    def watch(part: nn.Module, values: Sequence[Value], around: tuple[str, ...]) -> None:
+        def keep(_: nn.Module, __: Any, made: Any) -> None:
+            for value, tensor in zip(values, made if isinstance(made, list) else [made], strict=True):
+                seen[value].append((tensor, (*around, *(axis for axis in value.axes if axis in plan.sizes))))
 
-    for step in side.steps:
-        if isinstance(step, Compute):
-            part = getattr(network, step.network.attribute)
-            watch(part, step.outputs, lambda made: made if isinstance(made, list) else [made])
-    draws = [step.value for step in side.steps if isinstance(step, Draw | Score)]
-    watch(network, draws, lambda made: [made[value.name].value for value in draws])
+        part.register_forward_hook(keep)
+
+    def visit(part: nn.Module, steps: Iterable[Step], around: tuple[str, ...]) -> None:
+        for step in steps:
+            match step:
+                case Compute():
+                    watch(getattr(part, step.network.attribute), step.outputs, around)
+                case Gather():
+                    watch(getattr(part, step.pool.attribute), [step.output], around)
+                case Loop():
+                    visit(part, step.body, around)
+                case Call():
+                    visit(getattr(part, step.attribute), step.side.steps, (*around, *(plate for plate, _ in step.plates)))
+
+    visit(network, side.steps, ())
+    drawn = [step.value for step in side.every if isinstance(step, Draw | Score)]
+    network.register_forward_hook(
+        lambda _, __, made: seen.update({value: [(made[value.name].value, plates[value.name])] for value in drawn})
+    )
     return seen

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 from proof import REPLICATES, Case, prove
-from proof_specs import TOO_LONG, random_spec
+from proof_plates import features, prove_plates
+from proof_specs import TOO_LONG, random_plate_spec, random_spec
 from torch import Tensor
 
 from graphvae.compiler import plan
-from graphvae.runtime import Draws, Model, model, objectives
+from graphvae.runtime import Draws, Model, draws, model, objectives
 from graphvae.runtime.distributions import Distribution
 
 pytestmark = pytest.mark.usefixtures("float64")
 
-SPECS = 30
+SPECS, PLATE_SPECS = 30, 30
 
 CASES = {
     # Whether a divergence is closed ended in a KeyError at a parent in p that q never looks at: it has no place in q's graph.
@@ -178,3 +179,86 @@ def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert all(check.passed for check in Case(text, 0).sampled(REPLICATES))
     monkeypatch.setattr(holder, attribute, fault(getattr(holder, attribute)))
     assert not all(check.passed for check in Case(text, 0).sampled(REPLICATES))
+
+
+# In plates.
+
+BUILT = {
+    "count categorical",
+    "count binomial",
+    "count with values",
+    "labels of slots",
+    "nested plates",
+    "index of a plate",
+    "gru",
+}
+BUILT |= {f"pool {pool}" for pool in ("sum", "mean", "max", "attention")} | {
+    f"initial {begin}" for begin in ("zero", "learned")
+}
+BUILT |= {f"in a plate by {how}" for how in ("enumerate", "score_function", "reparameterised")}
+BUILT |= {"previous in p", "previous in q", "missing elements"}
+
+PLATED = """model: random
+plates:
+  s: {size: 3, active: n}
+variables:
+  n: {distribution: binomial, total_count: 2, role: supervised}
+  a: {distribution: bernoulli, plate: s, role: supervised}
+  x: {distribution: normal, size: 2, role: observed}
+p:
+  x: {parents: [a, n], network: {hidden: [3], activation: tanh, pool: POOL}}
+q:
+  n: {parents: [x], network: {hidden: [3], activation: tanh}, gradient: enumerate}
+  a: {parents: [x, n, s], network: {hidden: [3], activation: tanh}, gradient: HOW}
+objective: {bound: self_normalised, samples: SAMPLES, kl: sampled, label_term: log_mean, alpha: 0.8, beta: 1.2, max_cells: 24}
+"""
+
+
+def plated(pool: str = "sum", how: str = "enumerate", samples: int = 1) -> str:
+    """A count and labels of slots."""
+    return PLATED.replace("POOL", pool).replace("HOW", how).replace("SAMPLES", str(samples))
+
+
+PLATE_CASES = {
+    "all_enumerated": plated(),
+    "score_function_below_a_count": plated("max", "score_function", 2)
+    .replace("size: 3", "size: 1")
+    .replace("total_count: 2", "total_count: 1"),
+}
+
+
+@pytest.mark.parametrize("seed", range(PLATE_SPECS))
+def test_a_random_spec_in_plates_compiles_to_a_correct_estimator(seed: int) -> None:
+    text = random_plate_spec(seed)
+    checks = prove_plates(text, seed)
+    assert checks
+    assert [check for check in checks if not check.passed] == [], text
+
+
+def test_random_specs_in_plates_have_every_construct() -> None:
+    assert set().union(*(features(random_plate_spec(seed)) for seed in range(PLATE_SPECS))) >= BUILT
+
+
+@pytest.mark.parametrize("name", PLATE_CASES)
+def test_a_spec_in_plates(name: str) -> None:
+    checks = prove_plates(PLATE_CASES[name], 0)
+    assert {check.kind for check in checks} >= {"value", "padded"}
+    assert [check for check in checks if not check.passed] == []
+
+
+def no_count(_: object) -> Callable[..., None]:
+    """Every slot is there."""
+    return lambda weights, place: None
+
+
+PLATE_FAULTS: dict[str, tuple[str, object, str, Callable[..., Any], set[str]]] = {
+    "no_count": ("all_enumerated", draws, "joint_weights", no_count, {"value", "value in blocks", "padded", "gradient"}),
+    "no_baseline": ("score_function_below_a_count", objectives, "without_sample", no_baseline, {"expected gradient"}),
+}
+
+
+@pytest.mark.parametrize("name", PLATE_FAULTS)
+def test_a_planted_fault_in_plates_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, holder, attribute, fault, kinds = PLATE_FAULTS[name]
+    monkeypatch.setattr(holder, attribute, fault(getattr(holder, attribute)))
+    assert {check.kind for check in prove_plates(PLATE_CASES[case], 0) if not check.passed} == kinds

@@ -31,6 +31,8 @@ BEYOND = {
     "fraction_for_a_count": "a whole number may be written 100.0 in JSON",
     "network_of_a_kind_in_capitals": "another kind may be a class of a plugin",
     "network_of_unknown_kind": "another kind may be a class of a plugin",
+    "categories_of_values": "it depends on the variable that the names are for",
+    "values_that_do_not_rise": "no schema compares the numbers of a list",
     "invisible_character": "beyond ASCII every character may stand in a name",
     "not_a_number": "JSON cannot write it",
     "rank_above_size": "one number is compared with another",

@@ -15,10 +15,9 @@ import pytest
 import torch
 from by_hand import Side, by_hand, scalar, slopes
 from family_cases import Case
-from models import ROOT
 from torch import Tensor, nn
 
-from graphvae.compiler.pipeline import compile_file
+from graphvae.compiler.pipeline import compile_text
 from graphvae.runtime import (
     Bernoulli,
     Block,
@@ -39,7 +38,13 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 # A linear-Gaussian state-space model: z_t = A z_{t-1} + noise, of which c z_t is seen with noise.
 
-STEPS, A, ROOT, C, SEEN = 5, np.array([[0.9, 0.3], [-0.4, 0.7]]), np.array([[0.8, 0.0], [0.3, 0.5]]), np.array([1.0, -0.5]), 0.6
+STEPS, A, SPREAD, C, SEEN = (
+    5,
+    np.array([[0.9, 0.3], [-0.4, 0.7]]),
+    np.array([[0.8, 0.0], [0.3, 0.5]]),
+    np.array([1.0, -0.5]),
+    0.6,
+)
 BEFORE = np.array([0.5, -1.0])
 
 
@@ -47,7 +52,7 @@ def kalman(x: np.ndarray) -> float:
     """Log p(x) by the filter, one prediction after the other."""
     mean, covariance, total = BEFORE, np.zeros((2, 2)), 0.0
     for seen in x:
-        mean, covariance = A @ mean, A @ covariance @ A.T + ROOT @ ROOT.T
+        mean, covariance = A @ mean, A @ covariance @ A.T + SPREAD @ SPREAD.T
         variance = C @ covariance @ C + SEEN**2
         total += -0.5 * ((seen - C @ mean) ** 2 / variance + np.log(2 * np.pi * variance))
         gain = covariance @ C / variance
@@ -58,7 +63,7 @@ def kalman(x: np.ndarray) -> float:
 def smoothed() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of p(z | x): the covariance over all steps, the slope of its mean in x, and the mean at x = 0."""
     precision, linear, pull = np.zeros((2 * STEPS,) * 2), np.zeros((2 * STEPS, STEPS)), np.zeros(2 * STEPS)
-    inverse = np.linalg.inv(ROOT @ ROOT.T)
+    inverse = np.linalg.inv(SPREAD @ SPREAD.T)
     for step in range(STEPS):
         here, before = slice(2 * step, 2 * step + 2), slice(2 * step - 2, 2 * step)
         precision[here, here] += inverse + np.outer(C, C) / SEEN**2
@@ -100,7 +105,7 @@ def state_space() -> Model:
     def p(self: Side, draw: Draws) -> None:
         before = torch.tensor(BEFORE)
         for step in draw.slots("step", size=STEPS):
-            before = step.sample("z", multivariate(before @ torch.tensor(A).T, ROOT))
+            before = step.sample("z", multivariate(before @ torch.tensor(A).T, SPREAD))
         draw.sample("x", Normal(draw.stack("z") @ torch.tensor(C), SEEN, event=0), plates={"step": STEPS})
 
     variables = {
@@ -139,7 +144,7 @@ def test_generated_sequences_have_the_moments_of_the_model() -> None:
     x = state_space().sample(rows, generator=torch.Generator().manual_seed(2))["x"]
     states = [np.zeros((2, 2))]
     for _ in range(STEPS):
-        states.append(A @ states[-1] @ A.T + ROOT @ ROOT.T)
+        states.append(A @ states[-1] @ A.T + SPREAD @ SPREAD.T)
     expected = C @ np.linalg.matrix_power(A, STEPS - 1) @ states[1] @ C
     products = (x[:, 0] - x[:, 0].mean()) * (x[:, -1] - x[:, -1].mean())
     assert (products.mean() - expected).abs() < 4 * products.std() / sqrt(rows)
@@ -472,21 +477,27 @@ def test_a_count_of_steps() -> None:
 
 # What goes wrong.
 
-
-def broken(path: str, network: str, weight: str) -> str:
-    """The note on the error of a compiled model, one of whose weights has one column too many."""
-    compilation = compile_file(ROOT / path)
-    model = load(compilation.code, compilation.spec.model)()
-    first: Any = model.get_submodule(network).get_submodule("first")
-    features, inputs = getattr(first, weight).shape
-    setattr(first, weight, nn.Parameter(torch.zeros(features, inputs + 1)))
-    with pytest.raises(RuntimeError) as caught:
-        model.objective({"seen": torch.zeros(3, 4, 5)}, 2)
-    return caught.value.__notes__[0]
+SPEC = """
+model: walk
+plates: {step: {size: 4}}
+variables:
+  style: {distribution: normal}
+  state: {distribution: normal, size: 3, plate: step}
+  seen: {distribution: normal, size: 5, plate: step, role: observed}
+p:
+  state: {parents: [state.previous, style], network: {hidden: [6]}}
+  seen: {parents: [state], network: {hidden: [6]}}
+q:
+  state: {parents: [seen], network: {hidden: [6]}}
+  style: {parents: [state], network: {hidden: [6], pool: mean}}
+"""
 
 
 def test_a_failure_in_a_loop_names_the_variable() -> None:
-    note = broken("tests/specs/sequence.yaml", "decoder.state", "weight_style")
-    assert note.startswith(
-        "while computing 'state' (sequence.yaml:15): loc, scale = self.state(state_previous=state_previous, "
-    )
+    model = load(compile_text(SPEC, "walk.yaml").code, "walk")()
+    first: Any = model.get_submodule("decoder.state.first")
+    first.weight_style = nn.Parameter(torch.zeros(6, 2))
+    with pytest.raises(RuntimeError) as caught:
+        model.objective({"seen": torch.zeros(3, 4, 5)}, 2)
+    assert caught.value.__notes__[0].startswith("while computing 'state' (walk.yaml:9)")
+    assert ": loc, scale = self.state(state_previous=state_previous, style=style)\n  with " in caught.value.__notes__[0]

@@ -244,7 +244,7 @@ class _Parser:
     depth: int = 0
 
     def whole(self) -> Expression:
-        if self.next.kind == "end":
+        if self.tokens[0].kind == "end":
             raise SpecError.of("GV120", "the expression is empty", self.span, _WHOLE)
         expression = self.comparison()
         if self.next.kind != "end":

@@ -12,13 +12,13 @@ from unicodedata import normalize
 
 from graphvae.compiler.errors import Diagnostic, SpecError, did_you_mean
 from graphvae.compiler.families import FAMILIES
-from graphvae.compiler.graph import ConditionalNode, PlateNode, VariableNode
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, VariableNode
 from graphvae.compiler.plugins import Plugin, Signature
 from graphvae.compiler.spec import KINDS, Network, Spec
 
 # What an emitted file calls its own parts; a class of a plugin that is named so would take their place.
 _PARTS = ("Encoder", "Decoder", "Draws", "Model", "Variable", "positive", "unit", "torch", "nn")
-_RESERVED = {*_PARTS, *map(str.capitalize, KINDS), *(family.distribution for family in FAMILIES.values())}
+RESERVED = {*_PARTS, *map(str.capitalize, KINDS), *(family.distribution for family in FAMILIES.values())}
 
 Shape = tuple[int, ...]
 
@@ -30,9 +30,10 @@ def check_networks(spec: Spec, plugin: Plugin | None) -> None:
         raise SpecError(sorted(found, key=lambda finding: finding.place))
 
 
-def own_kinds(spec: Spec) -> set[str]:
-    """The classes of a plugin that a spec names."""
-    return {network.kind for network in _networks(spec)} - KINDS.keys()
+def own_kinds(graph: ModelGraph) -> set[str]:
+    """The classes of a plugin that a model needs, its sub-models included."""
+    networks = [node.conditional.network for side in (graph.p, graph.q) for node in side.conditionals.values()]
+    return {network.kind for network in networks if network} - KINDS.keys()
 
 
 def _networks(spec: Spec) -> list[Network]:
@@ -67,7 +68,7 @@ def _where_it_belongs(network: Network, key: str) -> str:
 def _class_findings(network: Network, signature: Signature | None) -> Iterator[Diagnostic]:
     """A class is given its parents, its heads and the options, each of which it takes, and none of which it lacks."""
     name = network.kind
-    if name in _RESERVED:
+    if name in RESERVED:
         message = f"a class cannot be called '{name}', since a part of the emitted file is"
         yield Diagnostic("GV116", message, network.span("kind"), f"rename it in the plugin, as in My{name}")
     for key, value in network.options.items():
@@ -173,8 +174,8 @@ def _planes(side: int) -> tuple[int, ...]:
 
 
 def _images(node: ConditionalNode, network: Network, parents: list[VariableNode]) -> list[Shape]:
-    """The shapes of the parents that are images."""
-    found = [parent for parent in parents if len(parent.event) == 3]
+    """The shapes of the parents that are images; what is gathered from other plates arrives as a vector."""
+    found = [parent for parent in parents if len(parent.event) == 3 and {*parent.plates} <= {*node.variable.plates}]
     named = ", ".join(f"{parent.name} {list(parent.event)}" for parent in parents)
     hint = f"a conv network sees images [channels, height, width], and the parents are: {named}"
     for parent in found:
@@ -182,7 +183,7 @@ def _images(node: ConditionalNode, network: Network, parents: list[VariableNode]
             message = f"'{parent.name}' is no image: its last dimension is that of its categories"
             raise SpecError.of("GV116", message, network.span("kind"), f"{hint}\nwrite another kind, such as mlp")
     if not found:
-        message = f"no parent of '{node.variable.name}' is an image"
+        message = f"no parent of '{node.variable.name}' is an image" + " of its own plates" * bool(node.gathered)
         raise SpecError.of("GV116", message, network.span("kind"), f"{hint}\ngive one such a shape, or write another kind")
     return [parent.event for parent in found]
 

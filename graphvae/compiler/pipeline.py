@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphvae.compiler.check import checked
+from graphvae.compiler.computed import own_functions
 from graphvae.compiler.emit import emit
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.networks import own_kinds
@@ -21,7 +22,7 @@ from graphvae.compiler.spec import Spec, parse
 
 @dataclass(frozen=True)
 class Compilation:
-    """A spec in all its forms: `spec` is as written, `graph.spec` has every default in it, `plugin` has classes it names."""
+    """A spec in all its forms: `spec` is as written, `graph.spec` has every default in it, `plugin` is there if it needs it."""
 
     source: Source
     spec: Spec
@@ -32,7 +33,7 @@ class Compilation:
 
 
 def compile_file(path: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> Compilation:
-    """Compile a spec file, with `KEY=VALUE` settings over its text, and the classes of a plugin's file as kinds of networks.
+    """Compile a spec file, with `KEY=VALUE` settings over its text, and the classes and functions of a plugin's file.
 
     Raises:
         SpecError: For every mistake in the spec.
@@ -52,4 +53,4 @@ def compile_source(source: Source, plugin: Plugin | None = None) -> Compilation:
     graph = checked(resolve(spec, plugin))
     plan = checked(schedule(graph))
     code = emit(plan, plugin)
-    return Compilation(source, spec, graph, plan, code, plugin if own_kinds(spec) else None)
+    return Compilation(source, spec, graph, plan, code, plugin if own_kinds(graph) or own_functions(graph) else None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from graphvae.compiler.computed import code_of
+from graphvae.compiler.computed import code_of, imported, own_functions
 from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR, SUPERVISED_FLOOR, Family
 from graphvae.compiler.gradients import count, divergence
 from graphvae.compiler.graph import ConditionalNode, Group, ModelGraph, Side, Unit, VariableNode, sampled
@@ -51,7 +51,8 @@ def schedule(graph: ModelGraph) -> Plan:
     q_axes = _axes(graph)
     p_axes = _p_axes(graph, q_axes)
     enumerated = tuple(name for name, node in graph.q.conditionals.items() if _is_enumerated(node))
-    facts = _Facts(graph, enumerated, _axis_numbers(graph, enumerated), Namespace([*_classes(graph), "torch", "nn"]))
+    reserved = [*_classes(graph), *own_functions(graph), "torch", "nn"]
+    facts = _Facts(graph, enumerated, _axis_numbers(graph, enumerated), Namespace(reserved))
     class_name = facts.classes.create_name(_camel(graph.spec.model))
     return Plan(
         model=graph.spec.model,
@@ -205,7 +206,7 @@ class _Scribe:
 
     def __post_init__(self) -> None:
         graph = self.facts.graph
-        self.names = Namespace([*LOCALS, *_classes(graph)])
+        self.names = Namespace([*LOCALS, *_classes(graph), *imported(graph)])
         own = sorted(name for name in graph.variables if not self.path or name.startswith(f"{self.path}."))
         self.python = {name: self.names.create_name(self.local(name)) for name in own}
         masked = [name for name in own if graph.variables[name].masked]

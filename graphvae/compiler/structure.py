@@ -11,6 +11,7 @@ from itertools import pairwise
 from graphvae.compiler.dag import Parents, find_cycle
 from graphvae.compiler.data_rules import check_data, check_role
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
+from graphvae.compiler.expression_shapes import EVENT_AXES
 from graphvae.compiler.families import FAMILIES, INFINITY, Family
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, Reference, Repeated, Schedule, Spec, Variable
@@ -82,6 +83,9 @@ def check_names(spec: Spec) -> None:
         if name in ("sample", "row"):
             message = f"a plate cannot be called '{name}', since every model has an axis of that name"
             raise SpecError.of("GV117", message, spec.key("plates", name), "give it another name")
+        if name in EVENT_AXES:
+            message = f"a plate cannot be called '{name}', since expressions know an axis of every picture by that name"
+            raise SpecError.of("GV117", message, spec.key("plates", name), "give it another name")
     for name, variable in spec.variables.items():
         _check_plates_there(name, variable, spec)
         if variable.collapse and (variable.distribution is None or variable.role not in ("latent", "supervised")):
@@ -121,7 +125,8 @@ def check_plates(plates: Mapping[str, PlateNode], variables: Mapping[str, Variab
             raise SpecError.of("GV117", f"'{count.name}' is in the plate '{name}', whose slots it counts", span)
         most = max(count.values or (count.event[-1] - 1,)) if count.family and count.family.simplex else count.number
         if most > block.size:
-            message = f"'{count.name}' counts up to {most}, and '{name}' has {block.size} slot(s)"
+            slots = f"{block.size} slot{'s' * (block.size > 1)}"
+            message = f"'{count.name}' counts up to {most}, and '{name}' has {slots}"
             raise SpecError.of("GV117", message, block.span("size"), f"write size: {most}, or smaller values")
 
 
@@ -194,6 +199,8 @@ def check_parents(
         reason = "q conditions on it" if side == "q" else "p conditions on it, and never scores it"
         message = f"'{variable.name}' is {variable.role}, and cannot have a conditional in {side}: {reason}"
         raise SpecError.of("GV106", message, spec.key(side, variable.name), "leave it out")
+    if conditional.plates:
+        _check_place(variable, conditional)
     seen = set()
     for index, parent in enumerate(conditional.parents):
         span = conditional.span("parents", index)
@@ -207,12 +214,16 @@ def check_parents(
             raise SpecError.of("GV104", message, span, did_you_mean(parent.variable, variables, "variables"))
         else:
             _check_parent(side, variable, parent, span, variables, defined)
-    written = {*variable.plates} | ({*conditional.plates} if variable.role == "deterministic" else set())
-    if {*conditional.plates} and ({*conditional.plates} != {*variable.plates} or variable.role != "deterministic"):
-        where = "under 'variables'" if variable.role != "deterministic" else "elsewhere"
-        message = (
-            f"'{variable.name}' is in {_named_plates(variable.plates)} {where}, and in {_named_plates(tuple(written))} here"
-        )
+
+
+def _check_place(variable: VariableNode, conditional: Conditional) -> None:
+    """The plates of a variable are those under `variables`; only a computed one may have them here, the same on both sides."""
+    if variable.role != "deterministic":
+        message = f"'{variable.name}' is random: its plate cannot stand here"
+        raise SpecError.of("GV117", message, conditional.key("plate"), "write the plate under 'variables'")
+    if {*conditional.plates} != {*variable.plates}:
+        elsewhere, here = _named_plates(variable.plates), _named_plates(conditional.plates)
+        message = f"'{variable.name}' is in {elsewhere} elsewhere, and in {here} here"
         raise SpecError.of("GV117", message, conditional.span("plate"), "a variable has one place, wherever it is defined")
 
 
@@ -248,6 +259,9 @@ def _check_parent(
     ):
         message = f"'{parent}' is of a slot before, and '{variable.name}' and '{other.name}' are not in one plate"
         places = f"'{variable.name}' is in {_named_plates(variable.plates)}, '{other.name}' in {_named_plates(other.plates)}"
+        if other is variable:
+            message = f"'{parent}' is of a slot before, and '{other.name}' is in no plate"
+            places = "write its plate under 'variables'"
         raise SpecError.of("GV118", message, span, places)
 
 
@@ -336,6 +350,9 @@ def _check_gru(node: ConditionalNode) -> None:
     if node.conditional.value is not None or not set(node.conditional.parents) - {Reference(name, previous=True)}:
         message = f"the gru of '{name}' needs a parent beside its own state, and its value is that state"
         raise SpecError.of("GV116", message, network.span("kind"), "name what it reads, and leave 'value' out")
+    if node.variable.event != (network.size,):
+        message = f"'{name}' has the shape {list(node.variable.event)}, and its gru a state of size {network.size}"
+        raise SpecError.of("GV108", message, network.span("size"), "leave the shape out: it follows from the gru")
 
 
 def _check_random(side: SideName, node: ConditionalNode, family: Family) -> None:
@@ -483,7 +500,18 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
             message = f"q has no conditional for the {node.role} variable '{name}'"
             hint = f"write what it is inferred from, as in q: {{{name}: [PARENTS]}}; deriving it from p is not built yet"
             raise SpecError.of("GV107", message, node.span, _stray(graph, "q", name) or hint)
+    _check_initials(graph)
     _check_learned(graph)
+
+
+def _check_initials(graph: ModelGraph) -> None:
+    """What stands before the first slot is of a variable whose slot before is read."""
+    for side in (graph.p, graph.q):
+        read = {name for node in side.conditionals.values() for name in node.previous}
+        for name, node in side.conditionals.items():
+            if node.conditional.initial and name not in read:
+                message = f"'{name}' has an initial value, and nothing in {side.name} reads {name}.previous"
+                raise SpecError.of("GV118", message, node.conditional.key("initial"), "leave it out, or name the slot before")
 
 
 def _check_learned(graph: ModelGraph) -> None:

@@ -25,7 +25,8 @@ def compile(spec: str | Path, settings: Sequence[str] = (), plugin: str | Path |
     Args:
         spec: The spec's file.
         settings: `KEY=VALUE` settings laid over it.
-        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
+        plugin: A Python file whose classes the spec names as kinds of networks, and whose functions its expressions call. It is
+            executed.
 
     Raises:
         SpecError: For every mistake in the spec.
@@ -54,7 +55,7 @@ def model_class(compilation: Compilation) -> type[Model]:
     plugin = compilation.plugin
     with _faults_of(plugin):
         made = load_text(compilation.code, compilation.spec.model, (plugin.path, plugin.text) if plugin else None)
-    for name in own_kinds(compilation.spec):
+    for name in own_kinds(compilation.graph):
         network = getattr(sys.modules[made.__module__], name)
         if not (isinstance(network, type) and issubclass(network, nn.Module)):
             hint = f"write class {name}(torch.nn.Module)"

@@ -1,7 +1,7 @@
 """Failures of emitted code, explained by a note on the error: the variable, its line in the spec and the shapes at hand.
 
 In an emitted `forward` every statement that draws, scores or defines a variable ends with its place in the spec, and a pass
-through a network is followed by the draw that it is for.
+through a network is followed by the draw that it is for. A sub-model has a `forward` of its own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from graphvae.runtime.terms import Draw
 
 def describe_failure(error: BaseException, network: nn.Module) -> str:
     """What a network was computing when an error arose in its `forward`; nothing where that cannot be said."""
-    code = network.forward.__code__
-    frames = [found for found in traceback.walk_tb(error.__traceback__) if place_of(found[0].f_code) == place_of(code)]
-    statements = forward_statements(code)
-    if not frames or not statements:
+    emitted = {place_of(code) for code in emitted_code(network).values()}
+    frames = [found for found in traceback.walk_tb(error.__traceback__) if place_of(found[0].f_code) in emitted]
+    if not frames or not forward_statements(frames[-1][0].f_code):
         return ""
     frame, line = frames[-1]
+    code, statements = frame.f_code, forward_statements(frame.f_code)
     failed, *later = [statement for statement in statements if (statement.end_lineno or 0) >= line]
     variable, place = variable_of([failed, *later], code)
     read = [node.id for node in ast.walk(failed) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
@@ -37,8 +37,9 @@ def describe_failure(error: BaseException, network: nn.Module) -> str:
 
 def describe_scoring(name: str, draw: Draw, network: nn.Module) -> str:
     """What was scored when an error arose between a value and its distribution in p."""
-    code = network.forward.__code__
-    _, place = variable_of([statement for statement in forward_statements(code) if name in constants(statement)], code)
+    path = max((path for path in emitted_code(network) if f"{name}.".startswith(path)), key=len)
+    code, local = emitted_code(network)[path], name.removeprefix(path)
+    _, place = variable_of([statement for statement in forward_statements(code) if local in constants(statement)], code)
     return describe(f"scoring {name!r} ({place})", {"value": draw.value, **vars(draw.distribution)})
 
 
@@ -48,16 +49,23 @@ def describe(what: str, values: Mapping[str, Any]) -> str:
     return f"while {what}\n  with {shapes}"
 
 
+def emitted_code(network: nn.Module) -> dict[str, CodeType]:
+    """The `forward` of a side and of every sub-model in it, by the path to it, which ends with a dot."""
+    codes = {f"{path}." if path else "": module.forward.__code__ for path, module in network.named_modules()}
+    return {path: code for path, code in codes.items() if code.co_varnames[1:4] == ("evidence", "noise", "knobs")}
+
+
 def place_of(code: CodeType) -> tuple[str, int]:
     """Where a function stands; torch.compile keeps it for the code that it makes."""
     return code.co_filename, code.co_firstlineno
 
 
 def forward_statements(code: CodeType) -> list[ast.stmt]:
-    """The statements of a function, if its source is there."""
+    """The statements of a function, those of its loops one by one, if its source is there."""
     tree = ast.parse("".join(linecache.getlines(code.co_filename)))
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.lineno == code.co_firstlineno]
-    return functions[0].body if functions else []
+    body = functions[0].body if functions else []
+    return [inner for statement in body for inner in (statement.body if isinstance(statement, ast.For) else [statement])]
 
 
 def variable_of(statements: Sequence[ast.stmt], code: CodeType) -> tuple[str, str]:

@@ -173,22 +173,15 @@ class MultiMnist(Model):
 
     variables = {
         "count": Variable("supervised", Categorical, (3,), enumerated=True),
-        "glyph.digit": Variable("latent", Categorical, (10,), plates=(3,)),
-        "glyph.style": Variable("latent", Normal, (5,), plates=(3,)),
+        "glyph.digit": Variable("latent", Categorical, (10,), plates={"slot": 3}),
+        "glyph.style": Variable("latent", Normal, (5,), plates={"slot": 3}),
         "glyph.image": Variable(
-            "latent", Bernoulli, (1, 28, 28), soft=True, collapse=True, plates=(3,)
+            "latent", Bernoulli, (1, 28, 28), soft=True, collapse=True, plates={"slot": 3}
         ),
-        "place": Variable("latent", Normal, (3,), plates=(3,)),
+        "place": Variable("latent", Normal, (3,), plates={"slot": 3}),
         "canvas": Variable("observed", Normal, (1, 50, 50)),
     }
-    plates = {
-        "slot": Count(
-            "count",
-            size=3,
-            values=(1, 2, 3),
-            members=("glyph.digit", "glyph.style", "glyph.image", "place"),
-        ),
-    }
+    plates = {"slot": Count("count", values=(1, 2, 3))}
     label_term = "log_mean"
     closed_kl = {"glyph.digit": ()}
 

@@ -118,11 +118,11 @@ class MultiMnistPlain(Model):
 
     variables = {
         "count": Variable("supervised", Categorical, (3,), enumerated=True),
-        "look": Variable("latent", Normal, (10,), plates=(3,)),
-        "place": Variable("latent", Normal, (3,), plates=(3,)),
+        "look": Variable("latent", Normal, (10,), plates={"slot": 3}),
+        "place": Variable("latent", Normal, (3,), plates={"slot": 3}),
         "canvas": Variable("observed", Normal, (1, 50, 50)),
     }
-    plates = {"slot": Count("count", size=3, values=(1, 2, 3), members=("look", "place"))}
+    plates = {"slot": Count("count", values=(1, 2, 3))}
     label_term = "log_mean"
 
     def __init__(self):

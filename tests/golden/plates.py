@@ -133,15 +133,15 @@ class Plates(Model):
 
     variables = {
         "count": Variable("supervised", Categorical, (3,), enumerated=True),
-        "kind": Variable("supervised", Categorical, (2,), enumerated=True, plates=(3,)),
-        "light": Variable("latent", Normal, (), plates=(2,)),
-        "place": Variable("latent", Normal, (2,), plates=(3,)),
-        "part_in_view": Variable("observed", Normal, (2,), masked=True, plates=(3, 2)),
-        "whole": Variable("observed", Normal, (4,), plates=(2,)),
+        "kind": Variable("supervised", Categorical, (2,), enumerated=True, plates={"part": 3}),
+        "light": Variable("latent", Normal, (), plates={"view": 2}),
+        "place": Variable("latent", Normal, (2,), plates={"part": 3}),
+        "part_in_view": Variable(
+            "observed", Normal, (2,), masked=True, plates={"part": 3, "view": 2}
+        ),
+        "whole": Variable("observed", Normal, (4,), plates={"view": 2}),
     }
-    plates = {
-        "part": Count("count", size=3, values=(0, 1, 2), members=("kind", "place", "part_in_view"))
-    }
+    plates = {"part": Count("count", values=(0, 1, 2))}
     label_term = "log_mean"
 
     def __init__(self):

@@ -118,8 +118,10 @@ class Sequence(Model):
 
     variables = {
         "digit": Variable("supervised", Categorical, (10,), enumerated=True),
-        "state": Variable("latent", Normal, (8,), plates=(28,)),
-        "pixels": Variable("observed", Bernoulli, (28,), soft=True, masked=True, plates=(28,)),
+        "state": Variable("latent", Normal, (8,), plates={"line": 28}),
+        "pixels": Variable(
+            "observed", Bernoulli, (28,), soft=True, masked=True, plates={"line": 28}
+        ),
     }
     label_term = "log_mean"
 

@@ -112,9 +112,9 @@ class Switching(Model):
 
     variables = {
         "style": Variable("latent", Normal, (2,)),
-        "switch": Variable("supervised", Bernoulli, (), enumerated=True, plates=(4,)),
-        "state": Variable("latent", Normal, (3,), plates=(4,)),
-        "seen": Variable("observed", Normal, (5,), plates=(4,)),
+        "switch": Variable("supervised", Bernoulli, (), enumerated=True, plates={"line": 4}),
+        "state": Variable("latent", Normal, (3,), plates={"line": 4}),
+        "seen": Variable("observed", Normal, (5,), plates={"line": 4}),
     }
     label_term = "log_mean"
 
