@@ -1,7 +1,7 @@
 """Digits read line by line, and finished: a state-space model sees the upper half of a digit and writes the lower one.
 
-Trains specs/sequence.yaml on digits of which every second one ends at a random line, fills in the lower half of test digits, and
-compares with the mean image. Without --data it takes scikit-learn's digits; with it, MNIST. Writes complete_digits.png.
+Trains specs/sequence.yaml on digits of which every second one ends at a random line, fills in the lower half of test digits,
+and compares with the mean image. Without --data it takes scikit-learn's digits; with it, MNIST. Writes complete_digits.png.
 
     python examples/complete_digits.py --data FOLDER_OF_MNIST --epochs 3
 """

@@ -96,7 +96,7 @@ def row_objective(
     for cell in product(*(cells_of(plan, step, known.get(step.value.name)) for step in enumerated)):
         named = {step.value.name: value for step, value in zip(enumerated, cell, strict=True)}
         walked = [score(plan, state, known, named, noise, sample) for sample in samples]
-        if not any(q.excluded for q, _ in walked):
+        if not all(q.excluded for q, _ in walked):
             scores.append(walked)
 
     def over(part: Any) -> Tensor:
@@ -115,7 +115,8 @@ def row_objective(
     }
     own, label = ({name: parts(0, name, where) for name in drawn} for where in (False, True))
     log_q = {name: own[name] + label[name] for name in drawn}
-    log_cell = total(own[name] for name in free).expand(len(scores), len(samples))
+    excluded = over(lambda q, _: torch.tensor(q.excluded))
+    log_cell = total(own[name] for name in free).masked_fill(excluded, -math.inf)
     log_labels = label_terms(plan, log_cell, {name: label[name] for name in labels})
     observed = total(log_p[name] for name in log_p if name not in drawn)
     if plan.bound == "self_normalised":
@@ -333,7 +334,7 @@ class Walk:
         if isinstance(step, Draw) and step.enumeration is not None and not known and active == 0:
             self.excluded = self.excluded or not torch.equal(value, values_of(step)[0])
         if active and (known or not step.collapse):
-            elements = distribution.log_prob(value)
+            elements = distribution.log_prob(value.nan_to_num(1.0))  # NaN would spoil the gradient of all
             self.put_score(name, index, active * torch.where(present(value, elements.dim()), elements, 0.0).sum())
 
     def put(self, name: str, index: tuple[int, ...], value: Tensor) -> None:
@@ -413,6 +414,9 @@ def evaluate(tree: Any, step: Assign, local: Mapping[str, Local], slot: Slot, wa
             weight = walk.active[plate].at({**slot, plate: k}) if plate in walk.active else torch.ones(())
             if weight > 0:
                 parts.append((at(arguments[0], {**slot, plate: k}), weight))
+        if not parts:
+            first = at(arguments[0], {**slot, plate: 0})
+            return first._replace(value=torch.zeros_like(first.value))
         values, weights = torch.stack([part.value for part, _ in parts]), [weight for _, weight in parts]
         summed = total(value * weight for value, weight in zip(values, weights, strict=True))
         return Named(parts[0][0].axes, {"sum": summed, "mean": summed / total(weights), "max": values.amax(0)}[tree.function])
@@ -433,13 +437,17 @@ def evaluate(tree: Any, step: Assign, local: Mapping[str, Local], slot: Slot, wa
         place = first.axes.index(axis)
         if tree.function == "normalise":
             return first._replace(value=first.value / first.value.square().sum(place, keepdim=True).sqrt())
-        reduced = {"sum": first.value.sum(place), "mean": first.value.mean(place), "max": first.value.amax(place)}[tree.function]
+        reduced = {"sum": first.value.sum(place), "mean": first.value.mean(place), "max": first.value.amax(place)}[
+            tree.function
+        ]
         return Named(tuple(a for a in first.axes if a != axis), reduced)
     if tree.function == "stack":
         parts = [at(argument) for argument in arguments]
         axes = tuple(axis for axis in AXES[3] if any(axis in part.axes for part in parts))
         return Named(("channel", *axes), torch.stack([spread(part, axes) for part in parts]))
-    return first._replace(value={"softplus": functional.softplus}.get(tree.function, getattr(torch, tree.function, None))(first.value))
+    return first._replace(
+        value={"softplus": functional.softplus}.get(tree.function, getattr(torch, tree.function, None))(first.value)
+    )
 
 
 def bilinear(picture: Tensor, scale: Tensor, x: Tensor, y: Tensor, height: int, width: int) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from by_hand import Side, by_hand, scalar, slopes
-from models import ROOT
+from models import ROOT, random_data, random_model
+from reference import objective
 from torch import Tensor, nn
 
 from graphvae.compiler.pipeline import compile_file
@@ -303,6 +305,108 @@ def test_a_sub_model_in_a_sub_model(looped: bool) -> None:
     ratio = (log_p - q_shape.log_prob(shape) - q_sound.log_prob(sound)).sum(-1)
     ratio = ratio + normal(0.0, 1.0).log_prob(theme) - q_theme.log_prob(theme)
     torch.testing.assert_close(estimate.bound, ratio.mean(0))
+
+
+def letters(called: bool, bound: str) -> Model:
+    """Letters in a loop: each a sub-model that is called, or the same draws in its place."""
+
+    def letter_q(self: Side, draw: Draws, ink: Tensor, name: str) -> None:
+        draw.sample(f"{name}shape", Normal(self.gain * ink, self.scale.exp(), event=0))
+
+    def letter_p(self: Side, draw: Draws, name: str) -> None:
+        shape = draw.sample(f"{name}shape", Normal(0.0, 1.0, event=0))
+        draw.sample(f"{name}ink", Normal(self.weight * shape, 0.4, event=0))
+
+    inner_q = Side(lambda self, draw: letter_q(self, draw, draw.given("ink"), ""), gain=scalar(0.7), scale=scalar(-0.5))
+    inner_p = Side(lambda self, draw: letter_p(self, draw, ""), weight=scalar(1.3))
+
+    def q(self: Side, draw: Draws) -> None:
+        ink = draw.given("letter.ink")
+        for slot in draw.slots("slot", size=SLOTS):
+            seen = slot.at(ink, 0)
+            if called:
+                slot.call("letter", self.letter, ink=seen)
+            else:
+                letter_q(self.letter, slot, seen, "letter.")
+        draw.sample("theme", Normal(draw.stack("letter.shape").mean(-1), 0.3, event=0))
+
+    def p(self: Side, draw: Draws) -> None:
+        draw.sample("theme", Normal(0.0, 1.0, event=0))
+        for slot in draw.slots("slot", size=SLOTS):
+            if called:
+                slot.call("letter", self.letter)
+            else:
+                letter_p(self.letter, slot, "letter.")
+
+    plates = {"slot": SLOTS}
+    variables = {
+        "theme": Variable("latent", Normal, ()),
+        "letter.shape": Variable("latent", Normal, (), plates=plates),
+        "letter.ink": Variable("observed", Normal, (), plates=plates),
+    }
+    return by_hand(Side(q, letter=inner_q), Side(p, letter=inner_p), variables, bound=bound)
+
+
+@pytest.mark.parametrize("bound", ["importance", "importance_dreg"])
+def test_a_call_in_a_loop_is_the_model_written_flat_under_every_bound(bound: str) -> None:
+    data = {"letter.ink": torch.tensor([[0.5, -1.0, 2.0], [0.1, 0.2, 0.3]])}
+    outcome = []
+    for called in (True, False):
+        model = letters(called, bound)
+        bounds = model.objective(data, 4, torch.Generator().manual_seed(3))
+        outcome.append((bounds, slopes(model, bounds)))
+    torch.testing.assert_close(*outcome, rtol=1e-12, atol=1e-12)
+    assert all(slope.any() for slope in outcome[0][1].values())
+
+
+# Counts inside and outside, as they are compiled.
+
+GLYPH = """
+model: glyph
+plates: {stroke: {size: 2, active: count}}
+variables:
+  count: {distribution: categorical, values: [0, 1, 2]}
+  at: {distribution: normal, plate: stroke}
+  image: {distribution: normal, size: 3, role: observed}
+p: {image: {parents: [at, count], network: {hidden: [4], pool: sum}}}
+q:
+  count: {parents: [image], network: {hidden: [4]}}
+  at: {parents: [image, stroke], network: {hidden: [4]}}
+"""
+PAGE = """
+model: page
+plates: {slot: {size: 2, active: number}, view: {size: 2}, part: {size: 2, active: parts}}
+submodels: {glyph: {spec: glyph.yaml, plate: slot}}
+variables:
+  number: {distribution: categorical, values: [1, 2], role: supervised}
+  parts: {distribution: categorical, values: [1, 2], plate: view, role: supervised}
+  mark: {distribution: normal, plate: [view, part]}
+  page: {distribution: normal, size: 4, role: observed}
+p:
+  glyphs: {parents: [glyph.image], network: {hidden: [4], pool: mean}}
+  marks: {plate: view, parents: [mark], network: {hidden: [4], pool: sum}}
+  views: {parents: [marks], network: {hidden: [4], pool: max}}
+  page: {parents: [glyphs, views, number], network: {hidden: [5]}}
+q:
+  number: {parents: [page], network: {hidden: [4]}}
+  parts: {parents: [page, view], network: {hidden: [4]}}
+  mark: {parents: [page, part], network: {hidden: [4]}}
+  glyph.image: {parents: [page, slot], network: {hidden: [4]}}
+"""
+
+
+def test_counts_agree_with_the_oracle(tmp_path: Path) -> None:
+    """Of a sub-model's own plate, in each slot of another one; and of parts, in each view."""
+    (tmp_path / "glyph.yaml").write_text(GLYPH, encoding="utf-8")
+    (tmp_path / "page.yaml").write_text(PAGE, encoding="utf-8")
+    compilation = compile_file(tmp_path / "page.yaml")
+    model = random_model(load(compilation.code, "page"), generator())
+    data = random_data(model.variables, 5, generator())
+    noise = model.noise(2, 5, generator())
+    alpha, beta = {"number": 0.7, "parts": 1.4}, {name: 1.0 for name, kind in model.variables.items() if kind.inferred}
+    expected = objective(compilation.plan, model.state_dict(), data, noise, alpha, beta)
+    found = model.estimate(Block(model.evidence(data), noise), model.knobs(alpha, beta))[1].bound
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 # What does not train.

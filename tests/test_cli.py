@@ -29,7 +29,7 @@ def test_a_mistake_ends_with_its_place_and_exit_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "mnist.yaml:10:28: error[GV104]: 'image' has an unknown parent 'stile' in p",
-        "  10 |   image: {parents: [digit, stile], network: {hidden: [500], normalisation: batch}}",
+        "  10 |   image: {parents: [digit, stile], network: {hidden: [256], normalisation: batch}}",
         "     |                            ^^^^^",
         "  did you mean 'style'? the variables are: digit, style, image",
     ]

@@ -19,10 +19,10 @@ import graphvae
 from graphvae.compiler import spec
 from graphvae.compiler.block import Block
 from graphvae.compiler.check import check
+from graphvae.compiler.expression_code import FUNCTIONS
 from graphvae.compiler.pipeline import compile_file
 from graphvae.compiler.source import read_text
 from graphvae.compiler.spec import parse
-from graphvae.compiler.translate import FUNCTIONS
 
 DOCS = ROOT / "docs"
 PRINTED = ["emitted_code", "language"]

@@ -15,6 +15,11 @@ from graphvae.compiler.pipeline import compile_file
 from graphvae.runtime import Block, Knobs, Model, load
 
 ROWS, SAMPLES = 5, 2
+SMALLER = {  # as many as the oracle, which takes every cell and every slot on its own, can have
+    "faces": ["variables.person.categories=3"],
+    "faces_intrinsic": ["variables.person.categories=3"],
+    "sequence": ["plates.line.size=5"],
+}
 
 
 pytestmark = pytest.mark.usefixtures("float64")  # so that agreement means the same formula
@@ -23,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("float64")  # so that agreement means the s
 @pytest.mark.parametrize("label_term", ["log_mean", "mean_log"])
 @pytest.mark.parametrize("path", SPECS, ids=NAMES)
 def test_agrees_with_the_oracle(path: Path, label_term: str) -> None:
-    compilation = compile_file(path, [f"objective.label_term={label_term}"])
+    compilation = compile_file(path, [f"objective.label_term={label_term}", *SMALLER.get(path.stem, [])])
     generator = torch.Generator().manual_seed(0)
     model = random_model(load(compilation.code, compilation.spec.model), generator)
     data = random_data(model.variables, ROWS, generator, model.plates)

@@ -75,7 +75,7 @@ def failure(path: Path, change: Break) -> str:
             wider_weight("decoder.image", "weight_digit"),
             "logits = self.image(digit=digit, style=style)",
             "computing 'image' (mnist.yaml:10): logits = self.image(digit=digit, style=style)\n"
-            "  with digit [10, 1, 1, 10], style [10, 2, 3, 50]",
+            "  with digit [10, 1, 1, 10], style [10, 2, 3, 5]",
         ),
         (
             MNIST,
@@ -85,10 +85,10 @@ def failure(path: Path, change: Break) -> str:
         ),
         (
             MNIST,
-            drawn("style", 2, 3, 49),
+            drawn("style", 2, 3, 4),
             'draw.sample("style", Normal(loc, positive(scale)))',
             "computing 'style' (mnist.yaml:14): draw.sample('style', Normal(loc, positive(scale)))\n"
-            "  with loc [10, 1, 3, 50], scale [10, 1, 3, 50], noise [2, 3, 49]",
+            "  with loc [10, 1, 3, 5], scale [10, 1, 3, 5], noise [2, 3, 4]",
         ),
         (
             EVERYTHING,

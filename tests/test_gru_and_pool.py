@@ -127,3 +127,22 @@ def test_pool_for_every_value_of_a_count() -> None:
     features = network.embedding(place=place, kind=kind)
     expected = torch.stack([torch.stack([pooled(network, row, weights[0]) for row in features]) for weights in active])
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("strength", [-5000.0, 5000.0])
+def test_attention_never_looks_at_an_inactive_slot(strength: float) -> None:
+    """However low the scores of the others are: padding changes neither value nor gradient."""
+    found = []
+    for size in (2, 5):
+        torch.manual_seed(0)
+        network = Pool({"part": (2,)}, hidden=[4], over="attention", plates=(size,), activation="softplus")
+        nn.init.constant_(network.query, strength)
+        part = torch.tensor([[0.3, -1.0], [1.2, 0.4]]).repeat(3, 1)[:size]
+        made = network(part=part.unsqueeze(0), active=(torch.arange(size) < 2).double().unsqueeze(0))
+        found.append((made, torch.autograd.grad(made.square().sum(), list(network.parameters()))))
+    features = network.embedding(part=part[:2])
+    scores = features @ network.query
+    assert (scores * strength > 0).all()
+    assert (scores[0] - scores[1]).abs() > 100
+    torch.testing.assert_close(found[0][0][0], features[scores.argmax()])
+    torch.testing.assert_close(*found)

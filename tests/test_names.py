@@ -5,16 +5,20 @@ from __future__ import annotations
 import builtins
 import keyword
 import unicodedata
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import random_data, random_model
+from reference import objective
+from test_emitted import random_knobs
 from torch import nn
 
 from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
 from graphvae.compiler.pipeline import compile_text
-from graphvae.runtime import Model, load
+from graphvae.runtime import Block, Model, load
 
 FI, WIDE_K, IJ = "\N{LATIN SMALL LIGATURE FI}", "\N{FULLWIDTH LATIN CAPITAL LETTER K}", "\N{LATIN SMALL LIGATURE IJ}"
 NASTY = [
@@ -24,6 +28,7 @@ NASTY = [
     *("x", "x_2", "loc_2", "x_loc", "x_logits", "encoder", "decoder", "parameters", "modules", "state_dict", "T_destination"),
     *(FI, "fi", WIDE_K, "K", IJ, "ij", "größe", "数字", "init__", "weight", "weight_x", "in_features", "forward_2"),
     *("print", "type", "math", "functional", "graphvae", "run", "sample", "previous"),
+    *("slot", "network", "softplus", "paste", "glyph", "part_active", "state_previous", "part_index", "sum_over", "unit"),
 ]
 MODELS = ["normal", "categorical", "model", "encoder", "Draws", "variable", "x__", "nn", "Torch", "term", "x", FI]
 
@@ -63,10 +68,74 @@ def test_nasty_variables_compile_to_code_that_runs() -> None:
     assert set(NASTY) <= set(model.variables)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"plate": "slot", "walk": "slot_active", "middle": "slot_index", "state": "slot_2"},
+        {"plate": "Pool", "count": "Count", "glyph": "Gru", "walk": "softplus", "state": "Mlp"},
+        {"plate": "sum_over", "middle": "paste", "glyph": "active_weights", "state": "softplus"},
+        {"plate": "torch", "glyph": "draw", "count": "nn", "walk": "self", "middle": "network", "seen": "value"},
+        {"walk": "state", "state": "state_previous", "middle": "state_initial", "seen": "state_previous_2"},
+        {"count": "part_active", "walk": "part_index", "seen": "seen_part", "state": "part_2", "glyph": "part_3"},
+        {"middle": "middle_slots", "walk": "seen_slots", "seen": "network", "glyph": "seen", "state": "glyph_x"},
+        {"glyph": "Encoder", "plate": "Decoder", "walk": "GlyphEncoder", "digit": "draw"},
+        {"glyph": "walk_initial", "state": "line", "plate": "stack", "digit": "softplus"},
+        {"plate": "keep", "glyph": "call", "walk": "slots", "middle": "at", "state": "made", "digit": "x_2"},
+    ],
+    ids=lambda names: "-".join(names.values()),
+)
+@pytest.mark.usefixtures("float64")
+def test_plates_loops_and_submodels_meet_no_other_name(tmp_path: Path, names: dict[str, str]) -> None:
+    """No value has taken the place of another: the oracle, which keeps values by the names of the spec, finds the same bound."""
+    names = PLAIN | names
+    (tmp_path / "inner.yaml").write_text(INNER.format(**names), encoding="utf-8")
+    compilation = compile_text(SLOTS.format(**names), str(tmp_path / "scene.yaml"))
+    compilation.plan.check()
+    generator = torch.Generator().manual_seed(0)
+    model = random_model(load(compilation.code, "scene"), generator)
+    data = random_data(model.variables, 3, generator, model.plates)
+    noise = model.noise(2, 3, generator)
+    knobs, alpha, beta = random_knobs(model, generator)
+    with torch.no_grad():
+        expected = objective(compilation.plan, model.state_dict(), data, noise, alpha, beta)
+        bound = model([Block(model.evidence(data), noise)], knobs).bound
+    torch.testing.assert_close(bound, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_any_model_name_makes_a_class_that_runs(name: str) -> None:
     model = _model(name, ["digit", "style"])
     _runs(model, {"seen": torch.randn(3, 2), "digit": torch.tensor([0, -1, 2])})
+
+
+SLOTS = """
+model: scene
+plates: {{"{plate}": {{size: 3, active: "{count}"}}}}
+variables:
+  "{count}": {{distribution: categorical, values: [1, 2, 3], role: supervised}}
+  "{walk}": {{distribution: normal, size: 2, plate: "{plate}"}}
+  "{seen}": {{distribution: normal, size: 4, role: observed}}
+submodels:
+  "{glyph}": {{spec: inner.yaml, plate: "{plate}"}}
+p:
+  "{walk}": {{parents: ["{walk}.previous", "{plate}"], network: {{hidden: [3]}}, initial: learned}}
+  "{middle}": {{parents: ["{walk}"], plate: "{plate}", shape: [2], network: {{hidden: [3]}}, value: "softplus(network)"}}
+  "{seen}": {{parents: ["{count}", "{middle}", "{glyph}.x"], network: {{hidden: [4], pool: sum}}}}
+q:
+  "{count}": {{parents: ["{seen}"], network: {{hidden: [4]}}}}
+  "{state}": {{plate: "{plate}", parents: ["{seen}", "{state}.previous", "{walk}.previous"], network: {{kind: gru, size: 3}}}}
+  "{walk}": {{parents: ["{state}"], network: {{hidden: [3]}}}}
+  "{glyph}.x": {{parents: ["{state}"], network: {{hidden: [3]}}}}
+"""
+INNER = """
+model: inner
+variables: {{"{digit}": {{distribution: categorical, categories: 2}}, x: {{distribution: normal, size: 2, role: observed}}}}
+p: {{x: {{parents: ["{digit}"], network: {{hidden: [3]}}}}}}
+q: {{"{digit}": {{parents: [x], network: {{hidden: [3]}}}}}}
+"""
+KINDS = ["plate", "count", "walk", "seen", "glyph", "middle", "state", "digit"]
+PLAIN = dict(zip(KINDS, ["part", "count", "walk", "seen", "glyph", "middle", "memory", "digit"], strict=True))
 
 
 def _model(name: str, variables: list[str]) -> Model:

@@ -12,6 +12,7 @@ import torch
 from by_hand import Side, by_hand, scalar, slopes
 from torch import Tensor, distributions
 
+from graphvae.compiler.pipeline import compile_text
 from graphvae.runtime import (
     Bernoulli,
     Binomial,
@@ -23,6 +24,7 @@ from graphvae.runtime import (
     Model,
     Normal,
     Variable,
+    load,
     objectives,
 )
 from graphvae.runtime.plates import Weights, active_weights
@@ -503,10 +505,50 @@ def test_a_draw_that_is_no_number_in_an_inactive_slot_goes_nowhere(filling: floa
     loc = torch.tensor([[0.0, filling, filling], [0.0, 0.0, filling]])
     z = draw.sample("z", Normal(loc, 1.0, event=0), plates={"slot": 3})
     assert z.isfinite().all()
-    log_p = draw.made["z"].term(Normal(0.0, scale, event=0)).log_p
-    expected = distributions.Normal(0.0, 0.5).log_prob(torch.tensor(0.3)) * torch.tensor([1.0, 2.0])
-    torch.testing.assert_close(log_p.detach(), expected.unsqueeze(0))
-    assert torch.autograd.grad(log_p.sum(), scale)[0].item() == pytest.approx(3 * (0.3**2 / 0.5**3 - 1 / 0.5))
+    term = draw.made["z"].term(Normal(0.0, scale, event=0))
+    for log_prob, deviation in ((term.log_p.detach(), 0.5), (term.log_draw, 1.0)):
+        expected = distributions.Normal(0.0, deviation).log_prob(torch.tensor(0.3)) * torch.tensor([1.0, 2.0])
+        torch.testing.assert_close(log_prob, expected.unsqueeze(0))
+    slope = torch.autograd.grad(term.log_p.sum(), scale)[0]
+    assert slope.item() == pytest.approx(3 * (0.3**2 / 0.5**3 - 1 / 0.5))
+
+
+def filled(side: str, filling: float) -> Model:
+    """Slots of which the third is never active; the network of one side gives this for it."""
+
+    def loc(self: Side, name: str) -> Tensor:
+        values = self.loc * torch.arange(1.0, 4.0)
+        return torch.where(torch.tensor([False, False, name == side]), filling, values)
+
+    def q(self: Side, draw: Draws) -> None:
+        count = draw.enumerate("count", Categorical(torch.zeros(2)), axis=0)
+        draw.active("slot", count, values=(1, 2), size=3)
+        draw.sample("z", Normal(loc(self, "q"), self.scale.exp(), event=0), plates={"slot": 3})
+
+    def p(self: Side, draw: Draws) -> None:
+        active = draw.active("slot", draw.sample("count", Categorical(torch.zeros(2))), values=(1, 2), size=3)
+        z = draw.sample("z", Normal(loc(self, "p"), self.scale.exp(), event=0), plates={"slot": 3})
+        draw.sample("x", Normal((active * z).sum(-1), SEEN, event=0))
+
+    variables = {
+        "count": Variable("latent", Categorical, (2,), enumerated=True),
+        "z": Variable("latent", Normal, (), plates={"slot": 3}),
+        "x": Variable("observed", Normal, ()),
+    }
+    sides = Side(q, loc=scalar(0.3), scale=scalar(-0.2)), Side(p, loc=scalar(0.4), scale=scalar(0.1))
+    return by_hand(*sides, variables, plates={"slot": Count("count", (1, 2))})
+
+
+@pytest.mark.parametrize("filling", [1e30, torch.inf, torch.nan])
+@pytest.mark.parametrize("side", ["q", "p"])
+def test_what_a_network_gives_for_an_inactive_slot_goes_nowhere(side: str, filling: float) -> None:
+    """Neither into the bound nor, while it is a number, into a gradient that other slots share."""
+    outcome = []
+    for other in (0.7, filling):
+        model = filled(side, other)
+        bound = model.objective(seen(), 2, torch.Generator().manual_seed(15))
+        outcome.append((bound, slopes(model, bound) if filling == 1e30 else {}))
+    torch.testing.assert_close(*outcome, rtol=0, atol=1e-12)
 
 
 # Values that are collapsed to their means, unless they are known.
@@ -600,3 +642,56 @@ def test_a_count_in_a_plate_of_its_own() -> None:
             for part in range((0, 1, 3)[counts[row, view]])
         )
         assert log_p[sample, row].item() == pytest.approx(float(expected))
+
+
+# What a compiled model answers.
+
+SUMS = """
+model: sums
+plates: {slot: {size: 3, active: count}}
+variables:
+  count: {distribution: categorical, values: [1, 2], role: supervised}
+  z: {distribution: normal, plate: slot}
+  x: {distribution: normal, role: observed}
+p:
+  x: {parents: [z], parameters: {loc: "sum(z, slot)", scale: 0.5}}
+q:
+  count: [x]
+  z: {parents: [x, count], network: {hidden: [4]}}
+"""
+
+
+def test_a_compiled_sum_has_the_exact_posterior() -> None:
+    """O10 with equal counts and any q: log p and the conjugate means within four errors, in the shapes that data have."""
+    torch.manual_seed(15)
+    model, generator = load(compile_text(SUMS, "sums.yaml").code, "sums")(), torch.Generator().manual_seed(16)
+    samples, x = 40_000, torch.tensor([X, X])
+    data = {"x": x, "count": torch.tensor([-1, 1])}
+    posterior = model.posterior(data, samples, generator)
+    assert posterior.values["z"].shape == (2, samples, 2, 3)
+    assert posterior.weight.shape == (2, samples, 2)
+    evidence = model.log_evidence(data, samples, generator)
+    expected = [math.log(0.5 * sum(map(math.exp, LOG_LIKELIHOODS))), math.log(0.5) + LOG_LIKELIHOODS[1]]
+    assert ((evidence.value - torch.tensor(expected)).abs() < 4 * evidence.standard_error).all()
+    assert (evidence.standard_error < 0.05).all()
+    second = 0.5 * math.exp(LOG_LIKELIHOODS[1] - expected[0])
+    found = model.posterior_mean(posterior)
+    means = {
+        "count": torch.tensor([[1 - second, second], [0.0, 1.0]]),
+        "z": torch.tensor([[(1 - second) * X / 1.25 + second * X / 2.25, X / 2.25], [X / 2.25, X / 2.25]]),
+    }
+    for name, mean in means.items():
+        share = posterior.active[name].expand(*posterior.weight.shape, 3)[..., :2] if name == "z" else torch.ones(())
+        weight = posterior.weight.unsqueeze(-1) * share
+        weight = weight / weight.sum((0, 1))
+        error = (weight * (posterior.values[name][..., :2] - mean)).sum(0).square().sum(0).sqrt()
+        assert found[name].shape[0] == 2
+        assert ((found[name][:, :2] - mean).abs() <= 4 * error + 1e-12).all()
+        assert (error < 0.05).all()
+    assert found["z"].shape == (2, 3)
+    imputed = model.impute(data, 50, 5, generator)
+    assert imputed["count"].mean.shape == (2, 2)
+    assert imputed["count"].draws.shape == (5, 2)
+    made = model.sample(7, generator=generator)
+    assert {name: tuple(value.shape) for name, value in made.items()} == {"count": (7,), "z": (7, 3), "x": (7,)}
+    assert made["z"][:, 2].isnan().all()

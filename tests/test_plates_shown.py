@@ -351,10 +351,10 @@ def test_a_plate_that_would_cross_is_named_at_its_variables() -> None:
 
 
 NESTED = """model: nested
-plates: {row: {size: 4, symbol: i}, column: {size: 5}}
+plates: {line: {size: 4, symbol: i}, column: {size: 5}}
 variables:
-  above: {distribution: normal, plate: row}
-  cell: {distribution: normal, plate: [column, row], role: observed}
+  above: {distribution: normal, plate: line}
+  cell: {distribution: normal, plate: [column, line], role: observed}
 p: {cell: [above, column]}
 q: {above: {parents: [cell], network: {hidden: [3], pool: max}}}
 """
@@ -364,7 +364,7 @@ def test_nested_plates_are_nested_and_an_index_stands_in_its_own() -> None:
     graph = compile_text(NESTED, "nested.yaml").graph
     [outer] = nest(graph).boxes
     assert (outer.name, outer.variables, [(box.name, box.variables) for box in outer.boxes]) == (
-        "row",
+        "line",
         ("above",),
         [("column", ("cell",))],
     )

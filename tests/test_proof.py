@@ -12,7 +12,7 @@ from proof_plates import features, prove_plates
 from proof_specs import TOO_LONG, random_plate_spec, random_spec
 from torch import Tensor
 
-from graphvae.compiler import plan
+from graphvae.compiler import families, schedule
 from graphvae.runtime import Draws, Model, draws, model, objectives
 from graphvae.runtime.distributions import Distribution
 
@@ -160,7 +160,7 @@ def weighed_once(_: object) -> Callable[..., Any]:
 
 def no_floor(_: object) -> float:
     """A labelled density as narrow as any other."""
-    return plan.POSITIVE_FLOOR
+    return families.POSITIVE_FLOOR
 
 
 FAULTS: dict[str, tuple[str, object, str, Callable[..., Any]]] = {
@@ -169,7 +169,7 @@ FAULTS: dict[str, tuple[str, object, str, Callable[..., Any]]] = {
     "closed_everywhere": (LABEL_BEHIND_NUMBER, Model, "closed", closed_everywhere),
     "mean_of_logarithms": (LABEL_BEHIND_NUMBER, objectives, "log_mean", mean_of_logarithms),
     "weighed_once": (DREG, model, "reweighed", weighed_once),
-    "no_floor": (LABELLED_NUMBER, plan, "SUPERVISED_FLOOR", no_floor),
+    "no_floor": (LABELLED_NUMBER, schedule, "SUPERVISED_FLOOR", no_floor),
 }
 
 

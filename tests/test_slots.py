@@ -330,6 +330,78 @@ def test_a_loop_is_the_model_written_out(known: str) -> None:
     torch.testing.assert_close(*outcome, rtol=1e-10, atol=1e-12)
 
 
+def recurrent(looped: bool, bound: str, closed: bool) -> Model:
+    """A memory that q carries along, a state z and a label y in each slot, and a style behind them all."""
+
+    def each(draw: Draws) -> Iterator[tuple[int, Draws, Callable[[str], str]]]:
+        if looped:
+            yield from ((k, slot, lambda name: name) for k, slot in enumerate(draw.slots("slot", size=SLOTS)))
+        else:
+            yield from ((k, draw, lambda name, k=k: f"{name}{k}") for k in range(SLOTS))
+
+    def q(self: Side, draw: Draws) -> None:
+        seen, memory, before = draw.given("x"), torch.zeros(3), torch.zeros(2)
+        states = []
+        for k, slot, name in each(draw):
+            memory = self.gru(x=slot.at(seen, 0) if looped else seen[..., k], memory=memory)
+            y = slot.sample(name("y"), Normal(self.y(memory=memory), 0.8, event=0))
+            before = slot.sample(name("z"), Normal(self.z(memory=memory, y=y) + self.carry * before, self.scale.exp()))
+            states.append(before)
+        stacked = draw.stack("z") if looped else torch.stack(torch.broadcast_tensors(*states), -2)
+        draw.sample("w", Normal(stacked.sum((-2, -1)) * 0.3, 0.7, event=0))
+
+    def p(self: Side, draw: Draws) -> None:
+        w, before, locs = draw.sample("w", Normal(0.0, 1.0, event=0)), torch.zeros(2), []
+        for _, slot, name in each(draw):
+            before = slot.sample(name("z"), Normal(self.a * before, 1.2))
+            y = slot.sample(name("y"), Normal(before.sum(-1) * self.b, 0.9, event=0))
+            locs.append(y + before[..., 0])
+            slot.keep("loc", locs[-1], event=0)
+        loc = draw.stack("loc") if looped else torch.stack(torch.broadcast_tensors(*locs), -1)
+        draw.sample("x", Normal(loc + w.unsqueeze(-1), 0.7, event=0), plates={"slot": SLOTS})
+
+    torch.manual_seed(1)
+    encoder = Side(
+        q,
+        gru=Gru({"x": (), "memory": (3,)}, state="memory", size=3),
+        y=Mlp({"memory": (3,)}, hidden=[], heads={"loc": ()}),
+        z=Mlp({"memory": (3,), "y": ()}, hidden=[3], heads={"loc": (2,)}),
+        carry=scalar(0.4),
+        scale=scalar(-0.3),
+    )
+    decoder = Side(p, a=scalar(0.6), b=scalar(0.5))
+    common = {"w": Variable("latent", Normal, ()), "x": Variable("observed", Normal, (), plates={"slot": SLOTS})}
+    plates = {"plates": {"slot": SLOTS}} if looped else {}
+    names = [""] if looped else [str(k) for k in range(SLOTS)]
+    own = {f"y{k}": Variable("supervised", Normal, (), **plates) for k in names}
+    own |= {f"z{k}": Variable("latent", Normal, (2,), **plates) for k in names}
+    facts: dict[str, Any] = {"bound": bound, "closed_kl": {f"z{k}": () for k in names} if closed else {}}
+    return by_hand(encoder, decoder, own | common, **facts)
+
+
+@pytest.mark.parametrize("labels", ["none", "some"])
+@pytest.mark.parametrize(
+    ("bound", "closed"),
+    [("self_normalised", True), ("importance", False), ("importance_dreg", False)],
+)
+def test_a_loop_is_the_model_written_out_under_every_bound(bound: str, closed: bool, labels: str) -> None:
+    generator = torch.Generator().manual_seed(2)
+    x, y = torch.randn((4, SLOTS), generator=generator), torch.randn((4, SLOTS), generator=generator)
+    shown = torch.tensor([[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 1]]).bool() & (labels == "some")
+    y = torch.where(shown, y, torch.nan)
+    noise = recurrent(True, bound, closed).noise(3, 4, generator)
+    outcome = []
+    for looped in (True, False):
+        model = recurrent(looped, bound, closed)
+        data = {"x": x} | ({"y": y} if looped else {f"y{k}": y[:, k] for k in range(SLOTS)})
+        apart = {f"{name}{k}": noise[name][:, :, k] for name in "yz" for k in range(SLOTS)} | {"w": noise["w"]}
+        block = Block(model.evidence(data), noise if looped else apart)
+        bounds = model.estimate(block, model.knobs(alpha=1.5))[1].bound
+        outcome.append((bounds, slopes(model, bounds)))
+    torch.testing.assert_close(*outcome, rtol=1e-10, atol=1e-12)
+    assert all(slope.any() for slope in outcome[0][1].values())
+
+
 # Draws without a gradient through them, below enumerated steps.
 
 

@@ -199,9 +199,7 @@ def test_references(text: str, variable: str, previous: bool) -> None:
     assert str(Reference.parse(text)) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["", ".", "a.", ".a", "a b", "a..b", "a.1.c", "1", "a-b", "_a", "①", 5, None, True, ["a"]]
-)
+@pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a b", "a..b", "a.1.c", "1", "a-b", "_a", "①", 5, None, True, ["a"]])
 def test_what_is_no_reference(text: object) -> None:
     with pytest.raises(PydanticCustomError):
         Reference.parse(text)

@@ -249,7 +249,7 @@ _GRAPH = {
     "GV118": Code(
         "a slot before that cannot be had",
         "NAME.previous is the variable in the slot before, for variables in one plate, which must be the innermost; "
-        "what lies on the way from slot to slot is in that plate, too.",
+        "what lies on the way from slot to slot is in that plate, too. An initial value belongs to a variable that is read so.",
         "Write the variable into the plate, or name another parent.",
         example="previous_outside_of_a_plate",
     ),

@@ -60,6 +60,23 @@ def texts(conditional: Conditional) -> dict[str, str]:
     return found | ({"value": conditional.value} if conditional.value is not None else {})
 
 
+def with_numbers(
+    node: ConditionalNode,
+    variables: Mapping[str, VariableNode],
+    plates: Mapping[str, PlateNode],
+    plugin: Plugin | None,
+) -> ConditionalNode:
+    """A conditional whose parameters are numbers where their expressions are made of numbers alone."""
+    if node.family is None:
+        return node
+    environment = _environment(node, None, variables, plates, plugin)
+    made = {key: translate(tree, environment) for key, tree in node.expressions.items() if not any(names_of(tree))}
+    numbers = {key: text.number for key, text in made.items() if text.number is not None}
+    expressions = {key: tree for key, tree in node.expressions.items() if key not in numbers}
+    conditional = node.conditional.model_copy(update={"parameters": {**node.conditional.parameters, **numbers}})
+    return replace(node, conditional=conditional, expressions=expressions)
+
+
 def with_event(
     node: ConditionalNode,
     spec: Spec,

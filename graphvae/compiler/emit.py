@@ -245,6 +245,7 @@ class _Body:
             case Active():
                 values = f"values={list(step.values)}" if step.values is not None else "values=None"
                 arguments = [f'"{step.plate}"', step.count.python, values, f"size={step.size}"]
+                arguments += [_plates(step.plates)] if step.plates else []
                 target = f"{step.value.python} = " if step.used else ""
                 return _Call(f"{target}{draw}.active(", arguments).lines(self.indent)
             case Compute():
@@ -286,7 +287,7 @@ class _Body:
         flat = f"{step.value.python} = {step.code}{comment}"
         if self.indent + len(flat) <= WIDTH:
             return [flat]
-        return _Call(f"{step.value.python} = (", [step.code]).lines(self.indent, comment)
+        return [f"{step.value.python} = (", f"    {step.code}", f"){comment}"]
 
     def loop(self, step: Loop) -> Iterator[str]:
         """What is carried, the slots, and what is read behind them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 from graphvae.compiler.dag import ancestors
@@ -154,7 +155,7 @@ class SubmodelNode:
 
     def __str__(self) -> str:
         weights = f", weights of {self.weights}" if self.weights else ""
-        return f"{self.file}{_in(self.plates)}{weights}{', frozen' * self.frozen}"
+        return f"{PurePath(self.file).name}{_in(self.plates)}{weights}{', frozen' * self.frozen}"
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,10 @@ class Index:
 
 @dataclass(frozen=True)
 class Active:
-    """The weights of a plate's slots, which follow from a count: of a category, from the numbers that categories stand for."""
+    """The weights of a plate's slots, which follow from a count: of a category, from the numbers that categories stand for.
+
+    `plates` are those that the count has an axis for, with their sizes.
+    """
 
     plate: str
     size: int
@@ -158,6 +161,7 @@ class Active:
     values: tuple[int, ...] | None
     value: Value
     used: bool
+    plates: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)

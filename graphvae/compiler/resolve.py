@@ -12,7 +12,7 @@ from math import prod
 from typing import TypedDict
 
 from graphvae.compiler import structure
-from graphvae.compiler.computed import check_expressions, parsed, with_event
+from graphvae.compiler.computed import check_expressions, parsed, with_event, with_numbers
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, check_draws, choose
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, Side, SideName, VariableNode
@@ -193,8 +193,8 @@ class _Maker:
 
     def completed(self, side: SideName, node: ConditionalNode) -> ConditionalNode:
         """A conditional with its expressions, its parameters and the widths of its network; its parents are completed."""
+        node = with_numbers(replace(node, expressions=parsed(node)), self.variables, self.plates, self.plugin)
         name, written = node.variable.name, node.conditional
-        node = replace(node, expressions=parsed(node))
         if node.family is None:
             self.variables[name] = with_event(node, self.spec, self.variables, self.plates, self.plugin)
             node = replace(node, variable=self.variables[name])

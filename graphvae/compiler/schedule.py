@@ -259,8 +259,9 @@ class _Scribe:
                 key, variable = f"{plate}.active", graph.variables[name]
                 axes = self.ordered(self.axes[name], (*variable.plates, plate))
                 values[key] = Value(key, self.names.create_name(f"{self.local(plate)}_active"), axes, ())
-                categories = tuple(range(variable.event[-1])) if variable.event else None
-                yield Active(plate, row.size, values[name], variable.values or categories, values[key], used=False)
+                numbers = variable.values or (tuple(range(variable.event[-1])) if variable.event else None)
+                plates = tuple((self.local(other), graph.plates[other].size) for other in self.seen(variable.plates))
+                yield Active(self.local(plate), row.size, values[name], numbers, values[key], False, plates)
 
     def steps(self, units: Iterable[Unit], values: dict[str, Value], nodes: Sequence[ConditionalNode]) -> Iterator[Step]:
         """Units in their order; `values` are those that can be read, and grow."""

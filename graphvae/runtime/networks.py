@@ -354,6 +354,7 @@ class Pool(nn.Module):
             return torch.where((weight > 0).any(-2), torch.where(weight > 0, features, -torch.inf).amax(-2), 0.0)
         if self.over == "attention":
             score = (features @ self.query / math.sqrt(len(self.query))).unsqueeze(-1)
+            score = torch.where(weight > 0, score, torch.finfo(score.dtype).min)
             weight = weight * (score - score.amax(-2, keepdim=True)).exp()
         total, norm = (weight * features).sum(-2), weight.sum(-2)
         return total if self.over == "sum" else total / torch.where(norm > 0, norm, 1.0)
