@@ -87,7 +87,7 @@ def test_nasty_variables_compile_to_code_that_runs() -> None:
 )
 @pytest.mark.usefixtures("float64")
 def test_plates_loops_and_submodels_meet_no_other_name(tmp_path: Path, names: dict[str, str]) -> None:
-    """No value has taken the place of another: the oracle, which keeps values by the names of the spec, finds the same bound."""
+    """No value, function or class has taken the place of another: the bound is that of the oracle, which runs no such code."""
     names = PLAIN | names
     (tmp_path / "inner.yaml").write_text(INNER.format(**names), encoding="utf-8")
     compilation = compile_text(SLOTS.format(**names), str(tmp_path / "scene.yaml"))
