@@ -29,7 +29,7 @@ def factorise(graph: ModelGraph, side: Side) -> Factorisation:
     """The factors of p or q, and what it computes, in its order.
 
     >>> from graphvae.compiler.check import read_graph
-    >>> graph = read_graph("tests/specs/sequence.yaml")
+    >>> graph = read_graph("tests/specs/switching.yaml")
     >>> for product in factorise(graph, graph.p).factors:
     ...     print(product)
     p(style)
