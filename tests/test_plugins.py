@@ -245,12 +245,14 @@ def test_what_is_no_plugin(tmp_path: Path, name: str, content: str | bytes | Non
         ("kind: Other", "kind: Other, options: {class: 2}", "10:69", "'Other' has no option 'class'"),
         ("kind: Other", "kind: Other, hidden: [3]", "10:59", "'hidden' does not belong to a network of kind Other"),
         ("kind: Other", "kind: Normal", "10:52", "a class cannot be called 'Normal', since a part of the emitted file is"),
+        ("kind: Other", "kind: Pool", "10:52", "a class cannot be called 'Pool', since a part of the emitted file is"),
         ("kind: Other", "kind: Sized", "10:52", "'Sized' needs 'size', and it is not among its options"),
         ("kind: Other", "kind: Headless", "10:52", "'Headless' does not take 'heads'"),
     ],
 )
 def test_what_a_class_does_not_take(folder: Path, old: str, new: str, place: str, message: str) -> None:
-    more = "class Normal(Tower): ...\n\n\nclass Sized(nn.Module):\n    def __init__(self, parents, heads, size): ...\n"
+    more = "class Normal(Tower): ...\n\n\nclass Pool(Tower): ...\n"
+    more += "\n\nclass Sized(nn.Module):\n    def __init__(self, parents, heads, size): ...\n"
     more += "\n\nclass Headless(nn.Module):\n    def __init__(self, parents): ...\n"
     with pytest.raises(SpecError) as caught:
         compiled(SPEC.replace(old, new), written(folder, f"{PLUGIN}\n\n{more}"))

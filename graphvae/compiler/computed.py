@@ -10,6 +10,7 @@ from graphvae.compiler.expression_code import FUNCTIONS, fitted, translate
 from graphvae.compiler.expression_shapes import Environment, Known, Weights
 from graphvae.compiler.expressions import Expression, Name, calls_of, names_of, parse_expression
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, VariableNode
+from graphvae.compiler.names import local_name
 from graphvae.compiler.networks import RESERVED
 from graphvae.compiler.plan import Value
 from graphvae.compiler.plugins import Plugin
@@ -158,7 +159,7 @@ def _environment(
     """What an expression may read, by the names that its own file has for it; `event` is the shape of what it is for."""
     names = {}
     for reference in node.conditional.parents:
-        local = _local(str(reference), node.submodel)
+        local = local_name(str(reference), node.submodel)
         if reference.variable in node.indices:
             names[local] = Known(local, (local,), (plates[reference.variable].size,))
         else:
@@ -190,27 +191,25 @@ def code_of(
         plates: Those of the variable that values have an axis for in that scope.
     """
     path, expression = node.submodel, node.expressions[key]
-    sources = {_local(name, path): values[name] for name in (*map(str, node.conditional.parents), "network") if name in values}
+    sources = {
+        local_name(name, path): values[name] for name in (*map(str, node.conditional.parents), "network") if name in values
+    }
     known = {name: Known(value.python, _plates(value, graph, path), value.event) for name, value in sources.items()}
     weights = {}
     for plate in graph.plates:
         if value := values.get(f"{plate}.active"):
-            local = _local(plate, path)
+            local = local_name(plate, path)
             sources[f"{local}.active"] = value
             weights[local] = Weights(value.python, _plates(value, graph, path))
-    order = tuple(_local(plate, path) for plate in graph.plates)
+    order = tuple(local_name(plate, path) for plate in graph.plates)
     environment = Environment(known, order, weights, wanted(node, key), dict.fromkeys(_own_functions(expression)))
-    seen = tuple(_local(plate, path) for plate in plates)
+    seen = tuple(local_name(plate, path) for plate in plates)
     text = fitted(translate(expression, environment), seen, wanted(node, key))
     return Computed(text.code, text.needs, tuple(sources[name] for name in text.reads), text.event)
 
 
 def _plates(value: Value, graph: ModelGraph, path: str) -> tuple[str, ...]:
-    return tuple(_local(axis, path) for axis in value.axes if axis in graph.plates)
-
-
-def _local(name: str, path: str) -> str:
-    return name.removeprefix(f"{path}.") if path else name
+    return tuple(local_name(axis, path) for axis in value.axes if axis in graph.plates)
 
 
 def own_functions(graph: ModelGraph) -> set[str]:

@@ -34,6 +34,7 @@ from graphvae.compiler.plan import (
     SidePlan,
     Slice,
     Step,
+    calls,
 )
 from graphvae.compiler.plugins import Plugin
 from graphvae.compiler.spec import KINDS, Network
@@ -119,9 +120,8 @@ def _import(module: str, names: Iterable[str]) -> list[str]:
 
 def _side_classes(name: str, side: SidePlan) -> Iterator[Iterator[str]]:
     """The class of a side, behind those of the sub-models in it."""
-    for step in side.every:
-        if isinstance(step, Call) and step.side in _called(side):
-            yield from _side_classes(step.class_name, step.side)
+    for call in calls(side.steps):
+        yield from _side_classes(call.class_name, call.side)
     yield _network_class(name, side)
 
 
@@ -141,18 +141,6 @@ def _network_class(name: str, side: SidePlan) -> Iterator[str]:
     yield "        return draw.made"
 
 
-def _called(side: SidePlan) -> list[SidePlan]:
-    """The sub-models that a side calls itself, be it in a loop."""
-    found, waiting = [], list(side.steps)
-    while waiting:
-        step = waiting.pop(0)
-        if isinstance(step, Call):
-            found.append(step.side)
-        if isinstance(step, Loop):
-            waiting = [*step.body, *waiting]
-    return found
-
-
 def _indented(lines: Iterable[str], by: int = 8) -> Iterator[str]:
     return (" " * by + line if line else "" for line in lines)
 
@@ -167,8 +155,7 @@ def _attributes(step: Step) -> Iterator[str]:
         case Draw() | Score():
             yield from (_tensor(row) for row in step.parameters if row.kind in ("learned", "constant"))
         case Index():
-            name = step.value.python.removeprefix("self.")
-            yield f'self.register_buffer("{name}", torch.eye({step.size}), persistent=False)'
+            yield _buffer(step.value.python, f"torch.eye({step.size})")
         case Call():
             yield f"self.{step.attribute} = {step.class_name}()"
         case Loop():
@@ -180,10 +167,17 @@ def _attributes(step: Step) -> Iterator[str]:
 
 def _initial(carried: Carried) -> str:
     """What stands before the first slot."""
-    zeros = f"torch.zeros({', '.join(map(str, carried.shape)) if carried.shape else '()'})"
-    if carried.learned:
-        return f"self.{carried.initial} = nn.Parameter({zeros})"
-    return f'self.register_buffer("{carried.initial}", {zeros}, persistent=False)'
+    zeros, name = f"torch.zeros({_sizes(carried.shape)})", f"self.{carried.initial}"
+    return f"{name} = nn.Parameter({zeros})" if carried.learned else _buffer(name, zeros)
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape)) if shape else "()"
+
+
+def _buffer(python: str, value: str) -> str:
+    """A constant that moves with the model, and is no part of its state."""
+    return f'self.register_buffer("{python.removeprefix("self.")}", {value}, persistent=False)'
 
 
 def _pool(pool: PoolPlan) -> _Call:
@@ -209,11 +203,10 @@ def _shapes(opening: str, named: Iterable[tuple[str, tuple[int, ...]]]) -> _Call
 
 
 def _tensor(row: Parameter) -> str:
-    shape = ", ".join(map(str, row.shape)) if row.shape else "()"
+    shape = _sizes(row.shape)
     if row.kind == "learned":
         return f"{row.python} = nn.Parameter(torch.{'randn' if row.spread else 'zeros'}({shape}))"
-    value = f"torch.full({row.shape}, {row.number})" if row.number else f"torch.zeros({shape})"
-    return f'self.register_buffer("{row.python.removeprefix("self.")}", {value}, persistent=False)'
+    return _buffer(row.python, f"torch.full({row.shape}, {row.number})" if row.number else f"torch.zeros({shape})")
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ def _plates(graph: ModelGraph) -> Iterator[Plated]:
 def _loops(side: Side) -> Iterator[Looped]:
     for group in loops(side.units):
         members = flat(group.members)
-        carried = dict.fromkeys(name for member in members for name in side.previous(member))
+        carried = dict.fromkeys(name for member in members for name in side.conditionals[member].previous)
         yield Looped(side.name, group.name, tuple(members), tuple(_carried(side, name) for name in carried))
 
 

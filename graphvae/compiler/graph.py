@@ -48,6 +48,11 @@ class VariableNode:
     submodel: str = ""
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """What the categories stand for: the `values`, or their own numbers from 0."""
+        return self.values or tuple(range(self.event[-1]))
+
+    @property
     def inferred(self) -> bool:
         """Whether q has a conditional for it: it is unknown in some row or in all."""
         return self.role in ("latent", "supervised")
@@ -198,8 +203,7 @@ class Side:
     @cached_property
     def parents(self) -> Mapping[str, tuple[str, ...]]:
         """What must come before everything that takes part in this side; what is conditioned on has nothing before it."""
-        own = {name: node.before for name, node in self.conditionals.items()}
-        return {name: () for parents in own.values() for name in parents} | own
+        return _with_roots({name: node.before for name, node in self.conditionals.items()})
 
     @cached_property
     def edges(self) -> tuple[tuple[str, str], ...]:
@@ -210,11 +214,6 @@ class Side:
     def conditioned(self) -> list[str]:
         """What this side depends on and does not define, by name."""
         return sorted(self.reach.keys() - self.conditionals.keys())
-
-    @cached_property
-    def carried_over(self) -> tuple[str, ...]:
-        """What is read in the slot after."""
-        return tuple(dict.fromkeys(name for node in self.conditionals.values() for name in node.previous))
 
     def children(self, name: str) -> list[str]:
         """What depends on a variable."""
@@ -227,18 +226,13 @@ class Side:
     @cached_property
     def reach(self) -> Mapping[str, tuple[str, ...]]:
         """The parents of everything that takes part in this side, in its own slot and in the one before."""
-        everything = dict.fromkeys(self.carried_over, ()) | dict(self.parents)
-        return {name: (*before, *self.previous(name)) for name, before in everything.items()}
-
-    def previous(self, name: str) -> tuple[str, ...]:
-        """What a conditional reads in the slot before."""
-        return self.conditionals[name].previous if name in self.conditionals else ()
+        return _with_roots({name: (*node.before, *node.previous) for name, node in self.conditionals.items()})
 
     @property
     def factorisation(self) -> str:
         """`q(digit, style | image)`: what is random on this side, given what it is conditioned on."""
         random = [name for name, node in self.conditionals.items() if node.family]
-        return f"{self.name}({', '.join(random)}{' | ' * bool(self.conditioned)}{', '.join(self.conditioned)})"
+        return factorised(self.name, random, self.conditioned)
 
 
 @dataclass(frozen=True)
@@ -290,6 +284,20 @@ class ModelGraph:
             assert all(order.index(parent) < order.index(child) for parent, child in side.edges if parent in side.conditionals)
         assert all(name in self.q.conditionals for name in self.named("latent", "supervised"))
         assert all(name in self.p.conditionals for name in self.named("latent", "supervised", "observed"))
+
+
+def factorised(side: SideName, random: Sequence[str], given: Sequence[str]) -> str:
+    """A side in one line.
+
+    >>> factorised("q", ["digit", "style"], ["image"])
+    'q(digit, style | image)'
+    """
+    return f"{side}({', '.join(random)}{' | ' * bool(given)}{', '.join(given)})"
+
+
+def _with_roots(parents: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The same with every parent that has none of its own."""
+    return {name: () for own in parents.values() for name in own} | parents
 
 
 def sampled(node: ConditionalNode) -> bool:

@@ -31,12 +31,24 @@ class Namespace:
         return candidate
 
 
+def local_name(name: str, path: str) -> str:
+    """A name as the sub-model at a path knows it; "" is the path of the model itself.
+
+    >>> local_name("glyph.digit", "glyph"), local_name("slot", "glyph"), local_name("glyph.digit", "")
+    ('digit', 'slot', 'glyph.digit')
+    """
+    return name.removeprefix(f"{path}.") if path else name
+
+
 def _identifier(name: str) -> str:
     """A name as an identifier in Python's normal form, without leading underscores, which mean something to Python."""
     normal = unicodedata.normalize("NFKC", name)
     plain = "".join(letter if f"x{letter}".isidentifier() else "_" for letter in normal).lstrip("_")
     return plain if plain.isidentifier() else f"variable_{plain}".rstrip("_")
 
+
+# What every emitted file calls its own parts.
+PARTS = ("Encoder", "Decoder", "Draws", "Model", "Variable", "positive", "unit", "torch", "nn")
 
 # The names that an emitted `forward` uses for itself.
 LOCALS = ("self", "draw", "evidence", "noise", "knobs", "torch", "nn", "super")

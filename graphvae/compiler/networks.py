@@ -13,12 +13,12 @@ from unicodedata import normalize
 from graphvae.compiler.errors import Diagnostic, SpecError, did_you_mean
 from graphvae.compiler.families import FAMILIES
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, VariableNode
+from graphvae.compiler.names import PARTS
 from graphvae.compiler.plugins import Plugin, Signature
 from graphvae.compiler.spec import KINDS, Network, Spec
 
-# What an emitted file calls its own parts; a class of a plugin that is named so would take their place.
-_PARTS = ("Encoder", "Decoder", "Draws", "Model", "Variable", "positive", "unit", "torch", "nn")
-RESERVED = {*_PARTS, *map(str.capitalize, KINDS), *(family.distribution for family in FAMILIES.values())}
+# What an emitted file may call its own parts; a class of a plugin that is named so would take their place.
+RESERVED = {*PARTS, "Count", "Pool", *map(str.capitalize, KINDS), *(family.distribution for family in FAMILIES.values())}
 
 Shape = tuple[int, ...]
 

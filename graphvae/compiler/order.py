@@ -87,24 +87,25 @@ def _joined(nodes: Nodes, piece: Mapping[str, str]) -> dict[str, tuple[str, ...]
 
 def _bodies(side: SideName, nodes: Nodes, piece: Mapping[str, str], pieces: Pieces) -> list[_Body]:
     """The loops: one over each ordered plate, or several where something has to wait for all its slots in between."""
-    readers: dict[str, set[str]] = {}
+    ordered: dict[str, set[str]] = {}
+    readers: set[str] = set()
     links = {each: set(before) for each, before in pieces.items()}
     for name, node in nodes.items():
         read = {piece[other] for other in node.previous if other in piece}
         links[piece[name]] |= read
         if node.previous and piece[name] == name:
-            readers.setdefault(node.variable.plates[-1], set()).update({name}, read)
-    above = {each: ancestors(pieces, each) for each in pieces} if readers else {}
+            ordered.setdefault(node.variable.plates[-1], set()).update({name}, read)
+            readers.add(name)
+    above = {each: ancestors(pieces, each) for each in pieces} if ordered else {}
     around = {each: tuple(before) for each, before in links.items()}
-    reach = {each: ancestors(around, each) for each in pieces} if readers else {}
+    reach = {each: ancestors(around, each) for each in pieces} if ordered else {}
     bodies = []
-    for plate, body in readers.items():
+    for plate, body in ordered.items():
         whole = body | {each for each in pieces if above[each] & body and any(each in above[other] for other in body)}
         parts = [frozenset(whole)]
         if any(plate not in node.variable.plates for name, node in nodes.items() if piece[name] in whole):
-            circles = {each: frozenset({each, *(o for o in reach[each] if each in reach[o])}) for each in body}
-            own = {each for each in body if nodes[each].previous} if body <= nodes.keys() else body
-            parts = sorted({circles[each] for each in own}, key=min)
+            circles = [frozenset({each, *(o for o in reach[each] if each in reach[o])}) for each in body & readers]
+            parts = sorted(set(circles), key=min)
         for part in parts:
             _check_body(side, plate, [node for name, node in nodes.items() if piece[name] in part])
         bodies += [_Body(plate, part) for part in parts]

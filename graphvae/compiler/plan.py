@@ -17,6 +17,7 @@ from graphvae.compiler.expressions import Expression
 from graphvae.compiler.families import Family, Gradient, Link
 from graphvae.compiler.gradients import Divergence
 from graphvae.compiler.graph import SideName, VariableNode
+from graphvae.compiler.names import local_name
 from graphvae.compiler.spec import Network
 
 SAMPLE, ROW = "sample", "row"
@@ -280,7 +281,7 @@ class SidePlan:
 
     def local(self, name: str) -> str:
         """A variable by the name that it has in here."""
-        return name.removeprefix(f"{self.path}.") if self.path else name
+        return local_name(name, self.path)
 
 
 def _every(steps: Iterable[Step]) -> Iterator[Step]:
@@ -292,15 +293,22 @@ def _every(steps: Iterable[Step]) -> Iterator[Step]:
             yield from _every(step.side.steps)
 
 
+def calls(steps: Iterable[Step]) -> Iterator[Call]:
+    """The sub-models that steps call themselves, be it in a loop."""
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from calls(step.body)
+        elif isinstance(step, Call):
+            yield step
+
+
 @dataclass(frozen=True)
 class CountPlan:
-    """A plate whose slots are counted: the count, what its categories stand for, the size, and who is in the plate."""
+    """A plate whose slots are counted: the count, and what its categories stand for, if that is written."""
 
     plate: str
     count: str
     values: tuple[int, ...] | None
-    size: int
-    members: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ mistake stops it, since the rest would be echoes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TypedDict
@@ -139,28 +139,21 @@ class _Maker:
         """P or q, every conditional behind its parents."""
         written = dict(_sides(self.spec))[side]
         inner: Mapping[str, ConditionalNode] = getattr(self.imported, side)
-        nodes = {
-            name: replace(node, variable=self.variables[name], **self.around(self.variables[name], node.parents))
-            for name, node in inner.items()
-        }
-        nodes |= {name: self.bound(side, name, conditional) for name, conditional in written.items()}
+        nodes = {name: replace(node, **self.around(node.variable, node.parents)) for name, node in inner.items()}
+        defined = {*written, *inner}
+        nodes |= {name: self.bound(side, name, conditional, defined) for name, conditional in written.items()}
         if side == "p":
             missing = [name for name, node in self.variables.items() if node.inferred and name not in nodes]
             nodes |= {name: self.standard(self.variables[name]) for name in missing}
         structure.check_acyclic(side, {name: node.before for name, node in nodes.items()}, self.spec)
         units = arrange(side, nodes)
-        made = {}
-        for name in flat(units):
-            own = name in written
-            made[name] = self.completed(side, nodes[name]) if own else nodes[name]
+        made = {name: self.completed(side, nodes[name]) if name in written else nodes[name] for name in flat(units)}
         return Side(side, made, units)
 
-    def bound(self, side: SideName, name: str, written: Conditional) -> ConditionalNode:
+    def bound(self, side: SideName, name: str, written: Conditional, defined: Collection[str]) -> ConditionalNode:
         """A conditional as it is written, with its names bound."""
         variable = self.variables[name]
         check_outer(side, name, written, self.imported, self.spec)
-        inner: Mapping[str, ConditionalNode] = getattr(self.imported, side)
-        defined = {*dict(_sides(self.spec))[side], *inner}
         structure.check_parents(side, variable, written, self.spec, self.variables, self.plates, defined)
         family, number = variable.family, variable.number
         if written.distribution:

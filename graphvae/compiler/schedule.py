@@ -9,8 +9,8 @@ from typing import Literal
 from graphvae.compiler.computed import code_of, imported, own_functions
 from graphvae.compiler.families import INFINITY, POSITIVE_FLOOR, SUPERVISED_FLOOR, Family
 from graphvae.compiler.gradients import count, divergence
-from graphvae.compiler.graph import ConditionalNode, Group, ModelGraph, Side, Unit, VariableNode, sampled
-from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, Namespace
+from graphvae.compiler.graph import ConditionalNode, Group, ModelGraph, Side, Unit, VariableNode, factorised, sampled
+from graphvae.compiler.names import LOCALS, MODULE_ATTRIBUTES, PARTS, Namespace, local_name
 from graphvae.compiler.order import flat, loops
 from graphvae.compiler.plan import (
     ROW,
@@ -51,8 +51,8 @@ def schedule(graph: ModelGraph) -> Plan:
     q_axes = _axes(graph)
     p_axes = _p_axes(graph, q_axes)
     enumerated = tuple(name for name, node in graph.q.conditionals.items() if _is_enumerated(node))
-    reserved = [*_classes(graph), *own_functions(graph), "torch", "nn"]
-    facts = _Facts(graph, enumerated, _axis_numbers(graph, enumerated), Namespace(reserved))
+    reserved = Namespace([*_classes(graph), *own_functions(graph)])
+    facts = _Facts(graph, enumerated, _axis_numbers(graph, enumerated), reserved)
     class_name = facts.classes.create_name(_camel(graph.spec.model))
     return Plan(
         model=graph.spec.model,
@@ -80,12 +80,11 @@ def _random(graph: ModelGraph) -> list[VariableNode]:
 def _counts(graph: ModelGraph) -> Iterator[CountPlan]:
     for name, plate in graph.plates.items():
         if plate.count:
-            members = tuple(node.name for node in _random(graph) if name in node.plates)
-            yield CountPlan(name, plate.count, graph.variables[plate.count].values, plate.size, members)
+            yield CountPlan(name, plate.count, graph.variables[plate.count].values)
 
 
 def _is_enumerated(node: ConditionalNode) -> bool:
-    return node.family is not None and not sampled(node) and not node.variable.collapse
+    return node.conditional.gradient == "enumerate"
 
 
 def _axis_numbers(graph: ModelGraph, enumerated: Sequence[str]) -> dict[str, int]:
@@ -117,17 +116,7 @@ def _classes(graph: ModelGraph) -> list[str]:
     networks = {row.conditional.network.module for row in _conditionals(graph) if row.conditional.network}
     pools = {"Pool" for row in _conditionals(graph) if row.conditional.network and row.conditional.network.pool}
     counts = ["Count"] * any(plate.count for plate in graph.plates.values())
-    return [
-        "Encoder",
-        "Decoder",
-        "Draws",
-        "Model",
-        "Variable",
-        "positive",
-        "unit",
-        *counts,
-        *sorted(families | networks | pools),
-    ]
+    return [*PARTS, *counts, *sorted(families | networks | pools)]
 
 
 def _conditionals(graph: ModelGraph) -> list[ConditionalNode]:
@@ -216,7 +205,7 @@ class _Scribe:
 
     def local(self, name: str) -> str:
         """A variable's name in here."""
-        return name.removeprefix(f"{self.path}.") if self.path else name
+        return local_name(name, self.path)
 
     def side(self, factorisation: str) -> SidePlan:
         """The steps, what is given first."""
@@ -259,7 +248,7 @@ class _Scribe:
                 key, variable = f"{plate}.active", graph.variables[name]
                 axes = self.ordered(self.axes[name], (*variable.plates, plate))
                 values[key] = Value(key, self.names.create_name(f"{self.local(plate)}_active"), axes, ())
-                numbers = variable.values or (tuple(range(variable.event[-1])) if variable.event else None)
+                numbers = variable.numbers if variable.event else None
                 plates = tuple((self.local(other), graph.plates[other].size) for other in self.seen(variable.plates))
                 yield Active(self.local(plate), row.size, values[name], numbers, values[key], False, plates)
 
@@ -309,7 +298,8 @@ class _Scribe:
         """The pass through a conditional's network, behind that through what gathers its parents."""
         network, variable = node.conditional.network, node.variable
         assert network is not None
-        names = [name for parent in self.read(node) for name in (parent, f"{parent}.known") if name in values]
+        parents = map(str, node.conditional.parents)
+        names = [name for parent in parents for name in (parent, f"{parent}.known") if name in values]
         outside = [name for name in names if set(self.plates_of(values[name])) - set(variable.plates)]
         inputs = [self.input(values[name], self.seen(variable.plates)) for name in names if name not in outside]
         if outside:
@@ -328,9 +318,9 @@ class _Scribe:
         else:
             outputs = tuple(self.head(node, node.family, head, axes) for head in node.heads)
             heads = tuple((head, value.event) for head, value in zip(node.heads, outputs, strict=True))
-        parents = tuple((each.key, each.value.event) for each in inputs)
+        shapes = tuple((each.key, each.value.event) for each in inputs)
         state = values[f"{variable.name}.previous"].python if network.kind == "gru" else ""
-        plan = NetworkPlan(attribute, parents, heads, network, state)
+        plan = NetworkPlan(attribute, shapes, heads, network, state)
         deterministic = node.family is None and not node.conditional.value
         yield Compute(plan, tuple(inputs), outputs, variable.name, deterministic, node.span)
 
@@ -339,11 +329,6 @@ class _Scribe:
         if name not in self.temporaries:
             self.temporaries[name] = self.names.create_name(name)
         return self.temporaries[name]
-
-    def read(self, node: ConditionalNode) -> list[str]:
-        """What a conditional reads, in the order of its parents."""
-        parents = node.conditional.parents
-        return [f"{parent.variable}.previous" if parent.previous else parent.variable for parent in parents]
 
     def plates_of(self, value: Value) -> tuple[str, ...]:
         return tuple(axis for axis in value.axes if axis in self.facts.graph.plates)
@@ -552,14 +537,13 @@ def _factorisation(side: Side, inside: Sequence[str], path: str) -> str:
     nodes = [side.conditionals[name] for name in inside]
     random = [name for name in inside if side.conditionals[name].family]
     given = sorted({parent for node in nodes for parent in (*node.parents, *node.previous)} - set(inside))
-    shown = [", ".join(name.removeprefix(f"{path}.") for name in names) for names in (random, given)]
-    return f"{side.name}({' | '.join(filter(None, shown))})"
+    return factorised(side.name, *([local_name(name, path) for name in names] for names in (random, given)))
 
 
 def _shape_is_stated(node: ConditionalNode, graph: ModelGraph) -> bool:
     """Whether a deterministic variable has a head of its own shape; without one it is the last hidden layer."""
     spec = graph.submodels[node.submodel].spec if node.submodel else graph.spec
-    declared = spec.variables.get(node.variable.name.removeprefix(f"{node.submodel}."))
+    declared = spec.variables.get(local_name(node.variable.name, node.submodel))
     return stated_event(node.conditional) is not None or stated_event(declared) is not None
 
 

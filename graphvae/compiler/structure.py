@@ -87,23 +87,24 @@ def check_names(spec: Spec) -> None:
             message = f"a plate cannot be called '{name}', since expressions know an axis of every picture by that name"
             raise SpecError.of("GV117", message, spec.key("plates", name), "give it another name")
     for name, variable in spec.variables.items():
-        _check_plates_there(name, variable, spec)
+        check_plates_there(f"'{name}'", variable, spec)
         if variable.collapse and (variable.distribution is None or variable.role not in ("latent", "supervised")):
             kind = variable.role if variable.distribution else "deterministic"
             message = f"'collapse' is for variables that q infers, and '{name}' is {kind}"
             raise SpecError.of("GV117", message, variable.key("collapse"), "leave it out")
     for side in (spec.p, spec.q or {}):
         for name, conditional in side.items():
-            _check_plates_there(name, conditional, spec)
+            check_plates_there(f"'{name}'", conditional, spec)
 
 
-def _check_plates_there(name: str, block: Repeated, spec: Spec) -> None:
+def check_plates_there(what: str, block: Repeated, spec: Spec) -> None:
+    """The plates of a variable or a sub-model are there, and each is named once."""
     for plate in block.plates:
         if plate not in spec.plates:
             hint = did_you_mean(plate, spec.plates, "plates")
-            raise SpecError.of("GV117", f"'{name}' is in an unknown plate '{plate}'", block.span("plate"), hint)
+            raise SpecError.of("GV117", f"{what} is in an unknown plate '{plate}'", block.span("plate"), hint)
     if len(set(block.plates)) < len(block.plates):
-        raise SpecError.of("GV117", f"'{name}' names a plate twice", block.span("plate"), "leave one of them out")
+        raise SpecError.of("GV117", f"{what} names a plate twice", block.span("plate"), "leave one of them out")
 
 
 def check_plates(plates: Mapping[str, PlateNode], variables: Mapping[str, VariableNode], spec: Spec) -> None:
@@ -123,7 +124,7 @@ def check_plates(plates: Mapping[str, PlateNode], variables: Mapping[str, Variab
             raise SpecError.of("GV117", message, span, "make it categorical, with values: [1, 2, 3], or a family over counts")
         if name in count.plates:
             raise SpecError.of("GV117", f"'{count.name}' is in the plate '{name}', whose slots it counts", span)
-        most = max(count.values or (count.event[-1] - 1,)) if count.family and count.family.simplex else count.number
+        most = max(count.numbers) if count.event else count.number
         if most > block.size:
             slots = f"{block.size} slot{'s' * (block.size > 1)}"
             message = f"'{count.name}' counts up to {most}, and '{name}' has {slots}"
@@ -300,7 +301,7 @@ def _check_gathered(node: ConditionalNode) -> None:
     """What is in a plate that the variable is not in is gathered by a network's pool, or by an expression."""
     network, name = node.conditional.network, node.variable.name
     computed = node.heads or (node.family is None and network)
-    if len(node.gathered) > 1 and any(count for count in node.counts) and network and network.pool:
+    if len(node.gathered) > 1 and node.counts and network and network.pool:
         message = f"the network of '{name}' gathers over {_named_plates(node.gathered)} at once, and a count is among them"
         raise SpecError.of("GV117", message, network.key("pool"), "gather one at a time, in a variable of its own")
     if network and network.pool and not node.gathered:

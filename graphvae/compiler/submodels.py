@@ -18,6 +18,7 @@ from graphvae.compiler.gradients import RELAXED
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, SideName, SubmodelNode, VariableNode
 from graphvae.compiler.source import Map, read
 from graphvae.compiler.spec import Conditional, Reference, Role, Spec, Submodel, SubmodelDraw, SubmodelVariable, parse
+from graphvae.compiler.structure import check_plates_there
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,7 @@ def _check_name(name: str, block: Submodel, spec: Spec) -> None:
         if name in names:
             message = f"'{name}' is both a sub-model and a {kind}"
             raise SpecError.of("GV119", message, spec.key("submodels", name), "give one of them another name")
-    for plate in block.plates:
-        if plate not in spec.plates:
-            hint = did_you_mean(plate, spec.plates, "plates")
-            raise SpecError.of("GV117", f"the sub-model '{name}' is in an unknown plate '{plate}'", block.span("plate"), hint)
+    check_plates_there(f"the sub-model '{name}'", block, spec)
 
 
 def _read(block: Submodel, outer: Spec) -> Spec:

@@ -16,7 +16,7 @@ from torch import Tensor
 from graphvae.compiler.errors import RunError
 from graphvae.compiler.graph import SubmodelNode
 from graphvae.compiler.pipeline import Compilation
-from graphvae.compiler.plan import Call, Loop, Step
+from graphvae.compiler.plan import Step, calls
 from graphvae.compiler.spec import Spec
 from graphvae.lab.runs import open_run
 from graphvae.runtime import Model
@@ -97,12 +97,9 @@ def _leaves(data: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 def _places(steps: Iterable[Step], prefix: str) -> Iterator[tuple[str, str]]:
     """The path to every sub-model in some steps, and the place of its weights."""
-    for step in steps:
-        if isinstance(step, Loop):
-            yield from _places(step.body, prefix)
-        elif isinstance(step, Call):
-            yield step.side.path, f"{prefix}.{step.attribute}"
-            yield from _places(step.side.steps, f"{prefix}.{step.attribute}")
+    for call in calls(steps):
+        yield call.side.path, f"{prefix}.{call.attribute}"
+        yield from _places(call.side.steps, f"{prefix}.{call.attribute}")
 
 
 def _copy(pretrained: Pretrained, side: str, places: Mapping[str, Tensor], prefix: int) -> None:

@@ -106,7 +106,7 @@ def _numbers(count: VariableNode, values: Array) -> NDArray[np.float64]:
     """How many slots each value of a count makes active, NaN where it is missing or no value at all."""
     if not np.issubdtype(values.dtype, np.integer):
         return values.astype(np.float64)
-    numbers = np.array(count.values or range(count.event[-1]), np.float64)
+    numbers = np.array(count.numbers, np.float64)
     codes = values.astype(np.intp)
     known = (codes >= 0) & (codes < len(numbers))
     return np.where(known, numbers[np.where(known, codes, 0)], np.nan)
