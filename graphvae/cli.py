@@ -329,5 +329,5 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(error, err=True)
+        typer.echo(error.in_full, err=True)
         sys.exit(2)

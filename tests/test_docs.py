@@ -193,6 +193,13 @@ def test_the_sessions_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pyt
     assert failed == 0
 
 
+@pytest.mark.parametrize("name", graphvae.__all__)
+def test_every_public_function_has_an_example(name: str) -> None:
+    """In its docstring, which pytest runs, and which uses it."""
+    examples = doctest.DocTestParser().get_examples(getattr(graphvae, name).__doc__)
+    assert [example for example in examples if re.search(rf"\b{name}\(", example.source) and "graphvae" not in example.source]
+
+
 def test_every_public_function_is_used_in_a_session() -> None:
     [*sessions] = fences("python.md", "pycon")
     used = set(re.findall(r"^>>> .*?\bgraphvae\.(\w+)\(", "".join(sessions), re.MULTILINE))

@@ -24,14 +24,34 @@ from graphvae.lab.training import train
 
 
 def drafted(data: Path, folder: Path) -> Spec:
-    """The draft for data: it has no warnings, its data loads, and it trains for an epoch."""
+    """The draft for data: it has no warnings, its data loads, and it trains for an epoch of ten steps or not many more."""
     spec = folder / "drafted.yaml"
     spec.write_text(draft(data, spec))
     assert check(spec) == []
     load(spec)
     run = train(spec, ["training.epochs=1"], run=folder / "run")
     assert all(np.isfinite(value) for value in run.metrics()[0].values())
+    checkpoint, training = run.checkpoint(), run.compile().spec.training
+    assert checkpoint
+    assert training.batch_size in (8, 16, 32, 64, 128)
+    assert checkpoint.step >= 10 or training.batch_size == 8
+    assert checkpoint.step <= 20 or training.batch_size == 128
     return run.compile().spec
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "steps"), [(20, 8, 2), (124, 8, 12), (200, 16, 10), (1599, 64, 20), (1600, 128, 10), (9000, 128, 56)]
+)
+def test_batches_fit_the_table(tmp_path: Path, rows: int, size: int, steps: int) -> None:
+    """A fifth of the rows tests. Where there are no labels an epoch is a pass over the others."""
+    np.savez(tmp_path / "numbers.npz", x=np.random.default_rng(0).normal(size=(rows, 2)))
+    spec = tmp_path / "numbers.yaml"
+    spec.write_text(draft(tmp_path / "numbers.npz", spec))
+    checkpoint = train(spec, ["training.epochs=1"], run=tmp_path / "run").checkpoint()
+    assert checkpoint
+    assert (check(spec), checkpoint.step) == ([], steps)
+    comment = "# batch_size: the largest power of two from 8 to 128 with which an epoch, a pass over the rows, has 10 steps"
+    assert spec.read_text().endswith(f"{comment}\ntraining: {{epochs: 100, batch_size: {size}, learning_rate: 1e-3}}\n")
 
 
 def test_wines_with_holes_and_few_labels(tmp_path: Path) -> None:
@@ -52,6 +72,8 @@ def test_wines_with_holes_and_few_labels(tmp_path: Path) -> None:
     text = (tmp_path / "drafted.yaml").read_text()
     assert f"# empty in {wine_holes()[1].mean():.0%} of the rows, where it is inferred" in text
     assert text.count("#") > 6
+    assert spec.training.batch_size == 16  # of 178 rows 80 % train, of which 66 % have no label: 11 steps, and 6 with 32
+    assert "an epoch, a pass over the rows without a label, has 10 steps" in text
 
 
 def test_diabetes_is_numbers_throughout(tmp_path: Path) -> None:

@@ -140,14 +140,29 @@ def test_labels_are_counted_as_far_as_the_spec_says() -> None:
         """
 labels that training may see
   person   10 classes   at most 1,260                 6 rows for each value of person, together with light, seed 0; 1,200 rows, balanced, seed 3
-  light    no classes   known once the data is read   6 rows for each value of person, together with person, seed 0; 0.25 of the rows that have them, seed 0
+  light    no classes   known once the data is read   6 rows for each value of person, together with person, seed 0; 25% of the rows that have one, seed 0
   smile    2 classes    known once the data is read   no draw
-  validation: 500 rows, all of whose labels are read
-
-warnings
-"""  # noqa: E501
-        + str(found.warnings[0])
+  validation: 500 rows, all of whose labels are read"""  # noqa: E501
     )
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        ("variables: [light], fraction: 1.0", "every row that has one"),
+        ("variables: [light], fraction: 0.07, seed: 3", "7% of the rows that have one, seed 3"),
+        ("variables: [light, person], fraction: 1.0", "every row that has all of them, together with person"),
+        ("variables: [light, person], fraction: 0.5", "50% of the rows that have all of them, together with person, seed 0"),
+        ("variables: [light], rows: 1000", "1,000 rows, seed 0"),
+    ],
+)
+def test_a_draw_of_labels_is_told_as_a_person_would(draw: str, said: str) -> None:
+    text = LABELS.replace("variables: [light], fraction: 0.25", draw).replace(
+        "- {variables: [person, light]", "- {variables: [person]"
+    )
+    budget = explain(compile_text(text, "faces.yaml").graph).budget
+    assert budget
+    assert {row.variable: row.draws for row in budget.revealed}["light"] == (said,)
 
 
 def test_a_spec_without_data_has_no_budget() -> None:

@@ -200,6 +200,25 @@ def test_lints_of_labels(rows: str, codes: list[str]) -> None:
     assert warnings_of(graph_of(more=DATA.replace("ROWS", rows))) == codes
 
 
+@pytest.mark.parametrize(
+    ("source", "labels", "codes"),
+    [
+        ("digits", "[]", ["GV201"]),
+        ("npz", "[]", []),
+        ("csv", "[]", []),
+        ("npz", "{digit: {rows: 0}}", ["GV201"]),
+        ("npz", "{digit: {rows: 9}}", []),
+    ],
+)
+def test_where_there_may_be_empty_cells_a_label_needs_no_draw(source: str, labels: str, codes: list[str]) -> None:
+    """What has a value in some rows alone is known in these; only the data can say whether it does."""
+    path = "" if source == "digits" else f", path: a.{source}"
+    data = f"data: {{source: {source}{path}, columns: {{image: image, digit: digit}}, labels: {labels}}}"
+    assert warnings_of(graph_of(more=data)) == codes
+    also = ["GV207"] if codes else []
+    assert warnings_of(graph_of(more=f"{data}\nobjective: {{supervision_rate: 0.5}}")) == [*codes, *also]
+
+
 def test_labels_without_a_data_block_give_no_warning() -> None:
     assert warnings_of(graph_of()) == []
     assert warnings_of(graph_of(more="objective: {supervision_rate: 0.5}")) == []

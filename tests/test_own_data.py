@@ -110,7 +110,9 @@ data:
     np.testing.assert_allclose([shown.mean(), shown.std(correction=0)], [0, 1], atol=1e-6)
     assert dataset.train["amount"].isnan().sum() == 60
     np.testing.assert_allclose(dataset.in_units(dataset.test)["amount"], np.delete(amounts, train), rtol=1e-5)
-    with pytest.raises(DataError, match="'amount' has no two different values in the training rows that show it"):
+    with pytest.raises(
+        DataError, match=r"error\[GV308\]: 'amount' has no two different values in the training rows that show it"
+    ):
         load(tmp_path / "a.yaml", "data.labels={amount: {rows: 1}}")
 
 
@@ -134,7 +136,9 @@ def test_a_cell_that_is_wrong_is_shown_with_its_line_and_its_column(tmp_path: Pa
     assert f"{spec}:17:38:" in str(error.value)
     rows[7][3], rows[20][2] = "2.5", "1e300"
     write_csv(tmp_path / "wine.csv", ["cultivar", *CHEMISTRY], rows)
-    with pytest.raises(DataError, match="'malic_acid' of 'chemistry' has numbers too large to be standardised"):
+    with pytest.raises(
+        DataError, match=r"error\[GV308\]: 'malic_acid' of 'chemistry' has numbers too large to be standardised"
+    ):
         load(spec)
     with pytest.raises(DataError, match=r"'chemistry' is inf in line 22 of wine.csv, column 'malic_acid', outside"):
         load(spec, "data.transforms={}")
@@ -214,6 +218,12 @@ def test_only_rows_that_have_a_label_are_scored(wine_run: Run) -> None:
     assert 0 <= value <= 1
     error = found.predictions["cultivar"]["q"].standard_error
     assert error == pytest.approx((value * (1 - value) / labelled) ** 0.5)
+
+
+def test_the_figures_say_in_which_units_the_evidence_is(wine_run: Run) -> None:
+    found = evaluate(wine_run, samples=4)
+    assert found.rescaled == json.loads((wine_run.folder / "evaluation.json").read_text())["rescaled"] == ["chemistry"]
+    assert found.table().caption == "log p(row) is in the units after the transforms of chemistry"
 
 
 def test_a_test_without_labels_has_no_errors(wine_run: Run, tmp_path: Path) -> None:
@@ -446,7 +456,10 @@ data:
 training: {epochs: 2}
 """)
         run = train(tmp_path / "a.yaml", data=tmp_path / f"{unit}.npz", run=tmp_path / f"run{unit}")
-        found.append((evaluate(run, samples=5).predictions["amount"]["q"].value, run.metrics()[-1]["validation.rmse.amount"]))
+        evaluation = evaluate(run, samples=5)
+        assert evaluation.rescaled == []
+        assert evaluation.table().caption is None
+        found.append((evaluation.predictions["amount"]["q"].value, run.metrics()[-1]["validation.rmse.amount"]))
     assert found[1] == pytest.approx([100 * value for value in found[0]], rel=1e-4)
 
 

@@ -495,6 +495,124 @@ def test_a_failure_in_its_forward_names_the_variable_and_the_line_of_the_spec(fo
     assert any(Path(entry.path) == plugin.path and entry.lineno + 1 == 32 for entry in caught.traceback)
 
 
+# What it gives.
+
+HEADS = """
+import torch
+
+
+class Free(torch.nn.Module):
+    def __init__(self, parents, heads, code=""):
+        super().__init__()
+        self.weight, self.heads, self.code = torch.nn.Parameter(torch.zeros(())), heads, code
+
+    def forward(self, **parents):
+        axes = [value.shape[:-1] for name, value in parents.items() if name != "image"]
+        axes = torch.broadcast_shapes(*axes, *[value.shape[:-3] for name, value in parents.items() if name == "image"])
+        return eval(self.code) if self.code else [self.weight.expand(*axes, *shape) for shape in self.heads.values()]
+
+
+if __name__ == "__main__":
+    raise SystemExit
+"""
+SHAPED = """model: own
+variables:
+  digit: {distribution: categorical, categories: 10, role: supervised}
+  style: {distribution: normal, size: 3}
+  image: {distribution: bernoulli, soft: true, shape: [1, 8, 8], role: observed}
+p:
+  image: {parents: [digit, style]}
+q:
+  digit: {parents: [image]}
+  style: {parents: [image, digit], network: {kind: Free, options: {code: "CODE"}}}
+"""
+
+
+def given(folder: Path, code: str) -> torch.Tensor:
+    """The objective of 4 rows, where the network of `style` gives what the code says; its axes are [10, 1, 4]."""
+    made = new_model(compiled(SHAPED.replace("CODE", code), written(folder, HEADS)))
+    return made.objective({"image": torch.rand(4, 1, 8, 8)}, samples=5)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "torch.zeros(*axes, 2), torch.zeros(*axes, 3)",
+            "the head 'loc' the shape [10, 1, 4, 2], and it should have the shape",
+        ),
+        (
+            "torch.zeros(*axes, 3), torch.zeros(*axes, 1)",
+            "the head 'scale' the shape [10, 1, 4, 1], and it should have the shape",
+        ),
+        ("torch.zeros(*axes, 3), torch.zeros(7, 3)", "the head 'scale' the shape [7, 3], and it should have the shape"),
+        ("torch.zeros(*axes, 3), torch.zeros(2, *axes, 3)", "the head 'scale' the shape [2, 10, 1, 4, 3], and it should have"),
+        ("torch.zeros(*axes, 3), torch.zeros(())", "the head 'scale' the shape [], and it should have the shape"),
+        ("torch.zeros(*axes, 3), torch.zeros(2)", "the head 'scale' the shape [2], and it should have the shape"),
+        ("torch.zeros(*axes, 3), 1.0", "a float for the head 'scale', and it should have the shape"),
+        ("torch.zeros(*axes, 3)", "10 values, and should give 2 heads: loc, scale"),
+        ("[torch.zeros(*axes, 3)]", "1 values, and should give 2 heads: loc, scale"),
+        ("dict(loc=1, scale=2)", "a dict, and should give 2 heads: loc, scale"),
+        ("None", "a NoneType, and should give 2 heads: loc, scale"),
+    ],
+)
+def test_heads_of_another_shape_are_refused_at_the_first_pass(folder: Path, code: str, message: str) -> None:
+    with pytest.raises(FlagError) as caught:
+        given(folder, code)
+    said = str(caught.value)
+    assert f"my_networks.py:10:5: error[GV116]: 'Free' gives {message}" in said
+    assert ("[10, 1, 4, 3]" in said) == ("it should have" in message)
+    assert "while computing 'style' (own.yaml:10): loc, scale = self.style(image=image, digit=digit)" in caught.value.in_full
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "torch.zeros(*axes, 3), torch.zeros(*axes, 3)",
+        "torch.zeros(2, *axes, 3)",
+        "torch.zeros(axes[-1], 3), torch.zeros(10, 1, 1, 3)",
+        "torch.zeros(3), torch.zeros(1, 3)",
+    ],
+)
+def test_heads_that_fit_their_place_are_taken(folder: Path, code: str) -> None:
+    """A stack of them is as good as a list, and an axis of which the network makes nothing may be left out."""
+    assert given(folder, code).shape == (4,)
+
+
+def test_one_head_comes_alone(folder: Path) -> None:
+    text = SHAPED.replace("{parents: [image]}", "{parents: [image], network: {kind: Free, options: {code: OTHER}}}")
+    text = text.replace("CODE", "")
+    for code, message in (
+        ("'[torch.zeros(4, 10)]'", "a list for the head 'logits'"),
+        ("'torch.zeros(4, 9)'", "[4, 9], and it"),
+    ):
+        model = new_model(compiled(text.replace("OTHER", code), written(folder, HEADS)))
+        with pytest.raises(FlagError, match=re.escape(message)):
+            model.objective({"image": torch.rand(4, 1, 8, 8)})
+
+
+def test_only_the_first_pass_is_compared(folder: Path) -> None:
+    model = new_model(compiled(SHAPED.replace("CODE", ""), written(folder, HEADS)))
+    model.objective({"image": torch.rand(4, 1, 8, 8)})
+    assert not model.encoder.style._forward_hooks
+    made = graphvae.compile(folder / "own.yaml", plugin=written(folder, PLUGIN).path)()
+    assert [len(network._forward_hooks) for network in (made.encoder.digit, made.encoder.style, made.decoder.image)] == [1] * 3
+
+
+def test_the_command_says_which_class_and_which_variable(folder: Path, command: Callable[..., tuple[int, str]]) -> None:
+    (folder / "my_networks.py").write_text(PLUGIN.replace("unflatten(-1, shape)", "unflatten(-1, shape)[..., :-1]"))
+    code, said = command("train", "own.yaml", "--plugin", "my_networks.py")
+    assert code == 2
+    first, *_ = said.splitlines()
+    assert re.fullmatch(
+        r"my_networks.py:\d+:5: error\[GV116\]: 'Tower' gives the head 'logits' the shape \[(\d+), 9\], "
+        r"and it should have the shape \[\1, 10\]",
+        first,
+    )
+    assert "while computing 'digit' (own.yaml:9): logits = self.digit(image=image)" in said
+
+
 # Inlining.
 
 

@@ -95,6 +95,13 @@ def test_it_is_a_schema_of_draft_7() -> None:
     Draft7Validator.check_schema(SCHEMA)
 
 
+def test_titles_are_words_of_a_person() -> None:
+    titles = {node["title"] for node in nodes(SCHEMA) if isinstance(node.get("title"), str)}
+    assert "Label draw of one variable" in titles
+    assert [title for title in titles if not re.fullmatch(r"[A-Z][a-z]+( [a-z]+)*", title)] == []
+    assert [name for name, node in SCHEMA["definitions"].items() if "title" not in node] == []
+
+
 @pytest.mark.parametrize("path", SPECS, ids=NAMES)
 def test_every_spec_validates(path: Path) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(read(path).root)] == []

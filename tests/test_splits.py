@@ -114,3 +114,10 @@ def test_a_split_that_cannot_be_made_is_refused(
     with pytest.raises(DataError) as error:
         split(column, rows(fold=values), **options)
     assert message in str(error.value)
+    [finding] = error.value.diagnostics
+    assert finding.code == ("GV302" if column == "fodl" else "GV307")
+
+
+def test_more_rows_than_there_are_cannot_be_set_aside() -> None:
+    with pytest.raises(DataError, match=r"error\[GV307\]: 10 rows are to be set aside, and there are 10"):
+        apart(np.arange(10), 10, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import csv
+import io
 import json
 import re
 import shutil
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,14 @@ from filelock import FileLock
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
+from typer.testing import CliRunner
 
+from graphvae.cli import app
 from graphvae.compiler.errors import FlagError, RunError, UserError
 from graphvae.compiler.pipeline import compile_source
 from graphvae.compiler.settings import override
 from graphvae.compiler.source import read
 from graphvae.lab import runs, sweep_processes, sweep_run
-from graphvae.lab.data import load_data
 from graphvae.lab.grids import run_names, seed_settings
 from graphvae.lab.runs import Run
 from graphvae.lab.search import parse_search, suggest
@@ -53,11 +56,40 @@ def figures(table: SweepTable) -> list[tuple[dict[str, str], int, dict[str, Esti
     ]
 
 
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Do the runs of a sweep one after the other without processes, which take seconds to start, on one core."""
+
+    def in_turn(
+        folder: Path, names: Iterator[str], jobs: int, threads: int, plugin: str | None
+    ) -> Iterator[tuple[str, Failure | None]]:
+        for name in names:
+            patch.setattr(sys, "argv", ["sweep_run", str(folder), name])
+            yield name, _ended(sweep_run.main)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graphvae.lab.sweeps.outcomes", in_turn)
+        patch.setattr("graphvae.lab.sweeps.cpu_count", lambda: 1)
+        patch.setattr(sweep_run, "_stop_with_the_sweep", lambda: None)
+        yield
+
+
+def _ended(main: Callable[[], None]) -> Failure | None:
+    """How a main function ends: well, or with a person's mistake, which it prints."""
+    with redirect_stdout(io.StringIO()) as printed:
+        try:
+            main()
+        except SystemExit as ended:
+            return Failure(printed.getvalue().strip(), mistake=ended.code == 2)
+    return None
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """A sweep of two points and two seeds."""
     folder = tmp_path_factory.mktemp("sweeps") / "whole"
-    return sweep(DIGITS, GRID, 2, jobs=2, settings=SETTINGS, run=folder, samples=2)
+    with in_this_process():
+        return sweep(DIGITS, GRID, 2, jobs=2, settings=SETTINGS, run=folder, samples=2)
 
 
 def test_every_point_and_seed_is_an_ordinary_run(whole: Sweep) -> None:
@@ -114,12 +146,15 @@ def png_size(content: bytes) -> tuple[int, int]:
 
 
 def test_a_killed_sweep_goes_on_to_the_same_table(whole: Sweep, tmp_path: Path) -> None:
-    """Half done, it is killed while a run is at work: its processes stop with it, and what is left goes on where it was."""
+    """Half done, it is killed while a run is at work: its process stops with it, and what is left goes on where it was.
+
+    The figures are those of runs that were never stopped and had no process of their own.
+    """
     folder = tmp_path / "killed"
     shutil.copytree(whole.folder, folder)
     for seed in (0, 1):
         shutil.rmtree(folder / f"rows=60,seed={seed}")
-    command = [sys.executable, "-m", "graphvae", "sweep", "--resume", folder, "--jobs", "2"]
+    command = [sys.executable, "-m", "graphvae", "sweep", "--resume", folder]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None and not _under_way(folder):
         time.sleep(0.005)
@@ -128,9 +163,10 @@ def test_a_killed_sweep_goes_on_to_the_same_table(whole: Sweep, tmp_path: Path) 
     time.sleep(0.5)
     before = _epochs(folder)
     assert 0 < sum(before.values()) < 12
-    time.sleep(1.5)
+    time.sleep(1)
     assert _epochs(folder) == before, "a run went on without its sweep"
-    resumed = sweep(DIGITS, GRID, 2, jobs=2, settings=SETTINGS, run=folder, samples=2)
+    with in_this_process():
+        resumed = sweep(DIGITS, GRID, 2, jobs=2, settings=SETTINGS, run=folder, samples=2)
     assert figures(resumed.table()) == figures(whole.table())
     assert {entry.state for entry in resumed.record.runs.values()} == {"done"}
 
@@ -145,7 +181,9 @@ def _epochs(folder: Path) -> dict[str, int]:
 
 def test_what_is_done_is_kept(whole: Sweep) -> None:
     before = {name: (run.folder / "checkpoint.safetensors").stat().st_mtime_ns for name, run in whole.runs.items()}
+    (whole.folder / ".rows=20,seed=0-abcdefgh.draft").mkdir()
     assert figures(resume(whole.folder).table()) == figures(whole.table())
+    assert not list(whole.folder.glob(".*.draft")), "what a killed run left of a folder of its own"
     assert {name: (run.folder / "checkpoint.safetensors").stat().st_mtime_ns for name, run in whole.runs.items()} == before
 
 
@@ -171,10 +209,11 @@ def test_another_sweep_in_its_folder_is_refused(whole: Sweep, tmp_path: Path, ch
 
 
 def test_a_failure_loses_nothing_else_and_says_why(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "graphvae", "sweep", DIGITS, "--grid", "data.labels.digit.rows=9999,20"]
-    command += ["--grid", "training.learning_rate=1e-3", "--set", "training.epochs=1", "--jobs", "2", "--samples", "2"]
-    done = subprocess.run([*command, "--run", tmp_path / "sweep"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    command = ["sweep", DIGITS, "--grid", "data.labels.digit.rows=9999,20", "--grid", "training.learning_rate=1e-3"]
+    command += ["--set", "training.epochs=1", "--jobs", "2", "--samples", "2", "--run", str(tmp_path / "sweep")]
+    with in_this_process():
+        done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
     assert done.stderr.startswith("failed: rows=9999,learning_rate=1e-3\n  --set:1:24: error[GV305]: 9,999 labelled rows")
     assert "Traceback" not in done.stderr
     lines = [line.split("] ")[1] for line in done.stdout.splitlines() if line.startswith("[")]
@@ -198,15 +237,55 @@ def test_validation_rows_are_measured_as_test_rows_are(tmp_path: Path) -> None:
     begun = _begun(tmp_path, ["training.batch_size=256"], ["data.validation={rows: 100, labels: true}", "training.epochs=1"])
     sweep_run.work(begun.folder, "batch_size=256")
     run = Run(begun.folder / "batch_size=256")
-    validation = json.loads((run.folder / "validation.json").read_text())
+    validation, evaluation = (json.loads((run.folder / f"{name}.json").read_text()) for name in ("validation", "evaluation"))
     assert validation["predictions"]["digit"]["q"]["value"] == run.metrics()[-1]["validation.error.digit"]
-    model = runs.load(run)
-    test = load_data(run.compile().graph, model.variables).test
-    evaluation = json.loads((run.folder / "evaluation.json").read_text())
-    assert evaluation["rows"] == 359
-    same = sweep_run._validate(model, test, 3)
-    assert same == {name: evaluation[name] for name in same}
-    assert validation["log_evidence"] != evaluation["log_evidence"]
+    assert (validation["rows"], evaluation["rows"]) == (100, 359)
+    assert validation.keys() == evaluation.keys()
+    assert {key for key in validation if validation[key] == evaluation[key]} == {"epoch", "samples", "density", "rescaled"}
+
+
+def test_data_stay_where_the_spec_or_a_setting_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path in a spec counts from the folder of the spec, and one in a setting from here."""
+    monkeypatch.setattr("graphvae.lab.sweeps.outcomes", _nothing)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "amounts.yaml").write_text(AMOUNTS)
+    spec = "specs/amounts.yaml"
+    assert sweep(spec, seeds=1).record.data == str(tmp_path / "specs" / "amounts.npz")
+    assert sweep(spec, seeds=1, settings=["data.path=a.npz"]).record.data == str(tmp_path / "a.npz")
+    assert sweep(spec, seeds=1, data="b.npz").record.data == str(tmp_path / "b.npz")
+    assert sweep(spec, ["data.path=a.npz,b.npz"]).record.data is None
+
+
+AMOUNTS = """
+model: amounts
+variables:
+  amount: {distribution: normal, role: supervised}
+  x: {distribution: normal, size: 2, role: observed}
+p: {x: [amount]}
+q: {amount: [x]}
+data:
+  source: npz
+  path: amounts.npz
+  columns: {amount: amount, x: x}
+  labels: {amount: {rows: 50}}
+  transforms: {amount: standardise, x: standardise}
+  validation: {rows: 20, labels: true}
+training: {epochs: 1}
+"""
+
+
+def test_standardised_labels_are_measured_in_their_own_units(tmp_path: Path) -> None:
+    """On validation rows, too; and a table says in which units its log evidence is."""
+    amounts = np.random.default_rng(0).normal(500, 100, 200)
+    np.savez(tmp_path / "amounts.npz", amount=amounts, x=np.column_stack([amounts, -amounts]))
+    (tmp_path / "amounts.yaml").write_text(AMOUNTS)
+    with in_this_process():
+        made = sweep(tmp_path / "amounts.yaml", seeds=1, run=tmp_path / "sweep", samples=2)
+    validation = json.loads((made.runs["seed=0"].folder / "validation.json").read_text())
+    rmse = validation["predictions"]["amount"]["q"]["value"]
+    assert rmse == made.runs["seed=0"].metrics()[-1]["validation.rmse.amount"] > 10
+    assert made.table().note.endswith("2 samples a row. The log evidence is in the units after the transforms of x.")
 
 
 def _begun(tmp_path: Path, grid: list[str], settings: list[str] = SETTINGS, plugin: Path | None = None) -> Sweep:
@@ -246,6 +325,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "modules" / "fake_run.py").write_text(FAKE)
     monkeypatch.syspath_prepend(tmp_path / "modules")
     monkeypatch.setattr(sweep_processes, "RUN", "fake_run")
+    monkeypatch.setattr(sweep_processes, "POLL", 0.005)
     return tmp_path
 
 
@@ -326,6 +406,16 @@ def test_a_plugin_is_executed_only_where_it_is_passed_and_unchanged(tmp_path: Pa
         resume(begun.folder, plugin=plugin)
     with pytest.raises(RunError, match="has changed since"):
         sweep_run.work(begun.folder, "batch_size=512", str(plugin))
+
+
+def test_a_sweep_that_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(record: Record, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Record, "write", fail)
+    with pytest.raises(FlagError, match=r"cannot make the folder .*: No space left on device"):
+        sweep(DIGITS, GRID, run=tmp_path / "sweep")
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_processes_never_work_on_one_sweep(tmp_path: Path) -> None:
@@ -576,7 +666,8 @@ def test_a_search_finds_what_is_best_on_validation_rows(searched: Path) -> None:
     assert png_size((searched / "plot.png").read_bytes()) == (975, 731)
 
 
-def test_a_search_goes_on_as_if_it_had_never_stopped(searched: Path) -> None:
+def test_a_search_goes_on_as_if_it_had_never_stopped(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphvae.lab.sweeps.plot", lambda *arguments: None)  # takes as long as all the rest
     whole = search(searched.with_name("whole"), 14)
     search(searched, 5)
     (searched / "trial=3" / "checkpoint.safetensors").unlink(missing_ok=True)

@@ -258,3 +258,18 @@ def test_what_cannot_be_resumed_says_why(tmp_path: Path) -> None:
     (run.folder / "checkpoint.safetensors").unlink()
     with pytest.raises(RunError, match="no checkpoint yet"):
         runs.load(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError(28, "No space left"), FlagError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_a_run_that_cannot_be_begun_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, raised: type[BaseException]
+) -> None:
+    def fail(path: Path, content: bytes) -> None:
+        raise error
+
+    monkeypatch.setattr(runs, "replace_file", fail)
+    with pytest.raises(raised):
+        train("specs/digits.yaml", SMALL, run=tmp_path / "run")
+    assert not list(tmp_path.iterdir())

@@ -32,6 +32,12 @@ def check(path: str | Path, settings: Sequence[str] = (), plugin: str | Path | N
     Raises:
         SpecError: If it does not.
         FlagError: For a setting that is not of the form KEY=VALUE or names no place in the spec, or a plugin that is none.
+
+    >>> check("specs/digits.yaml")
+    []
+    >>> [warning] = check("specs/digits.yaml", ["data.labels.digit.rows=5"])
+    >>> warning.code, warning.message
+    ('GV203', "5 labelled rows cannot show all 10 categories of 'digit'")
     """
     return lint(read_graph(path, settings, plugin))
 

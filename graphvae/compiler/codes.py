@@ -233,7 +233,8 @@ _GRAPH = {
     "GV116": Code(
         "a network that does not fit its place, or a key that its kind does not have",
         "A conv network needs a parent that is an image, a deconv network makes nothing but images, the layers of a residual "
-        "network have one width, and a class of one's own takes the options that its __init__ names.",
+        "network have one width, and a class of one's own takes the options that its __init__ names, and gives heads of the "
+        "shapes that it is asked for.",
         "Follow the hint: another kind, another shape, or the key left out.",
         example="deconv_of_a_vector",
     ),
@@ -273,7 +274,8 @@ _GRAPH = {
 _LINTS = {
     "GV201": Code(
         "labels that can never train q",
-        "A supervised variable that no draw of labels reveals is trained as a latent one.",
+        "A supervised variable that no draw of labels reveals is trained as a latent one. One that no draw names is known "
+        "wherever it has a value, if its column has empty cells; where there may be such, this warning keeps silent.",
         "Draw labels for it in data.labels, or make it latent.",
         example="lint_labels_never_drawn",
     ),
@@ -364,6 +366,20 @@ _DATA = {
         "  24 |   columns: {digit: digit, count: count, canvas: image}\n"
         "     |                    ^^^^^\n"
         "  slots count from 0: where the count is 2, the slots 0 and 1 may have labels, and none where it has no label",
+    ),
+    "GV307": Code(
+        "rows that cannot be split as asked",
+        "A split has rows on both sides, takes groups whole, stays within the rows that there are, and every row says which "
+        "group or part it belongs to.",
+        "Ask for another share, correct the blocks or the values, or fill in the column that it looks at.",
+        command="train specs/digits.yaml --set 'data.split.blocks=[0-1399, 1400-1799]'",
+    ),
+    "GV308": Code(
+        "values that a transform cannot be made for",
+        "A number that never varies has no deviation to divide by, and one beyond all bounds none that is finite.",
+        "Leave the transform out, or scale by bounds that you know.",
+        command="train specs/digits.yaml --set 'variables.image={distribution: normal, shape: [1, 8, 8], role: observed}' "
+        "--set data.transforms.image=standardise",
     ),
 }
 

@@ -123,6 +123,11 @@ class UserError(GraphvaeError):
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(map(str, self.diagnostics)))
 
+    @property
+    def in_full(self) -> str:
+        """The message, and what was noted on the way where it came from the inside of a model."""
+        return "\n".join([str(self), *getattr(self, "__notes__", ())])
+
     @classmethod
     def of(cls, code: str, message: str, span: Span | None = None, hint: str = "") -> Self:
         """An error with a single diagnostic."""

@@ -391,11 +391,18 @@ def _rows(graph: ModelGraph, draw: LabelDraw) -> int | None:
 
 def _draw_of_labels(name: str, draw: LabelDraw) -> str:
     amounts = [f"{draw.rows:,} rows"] if draw.rows is not None else []
-    amounts += [f"{draw.fraction:g} of the rows that have them"] if draw.fraction is not None else []
+    amounts += [_share(draw.fraction, one=len(draw.variables) == 1)] if draw.fraction is not None else []
     amounts += [f"{each:,} rows for each value of {other}" for other, each in (draw.rows_per or {}).items()]
     others = [other for other in draw.variables if other != name]
-    options = ["balanced"] * draw.balanced + [f"together with {', '.join(others)}"] * bool(others) + [f"seed {draw.seed}"]
+    options = ["balanced"] * draw.balanced + [f"together with {', '.join(others)}"] * bool(others)
+    options += [f"seed {draw.seed}"] * (draw.fraction != 1)
     return ", ".join([*amounts, *options])
+
+
+def _share(fraction: float, one: bool) -> str:
+    """A share of the rows that have a label, or several."""
+    labels = "one" if one else "all of them"
+    return f"every row that has {labels}" if fraction == 1 else f"{100 * fraction:g}% of the rows that have {labels}"
 
 
 def _paragraph(heading: str, rows: Iterable[Sequence[str]]) -> list[list[str]]:

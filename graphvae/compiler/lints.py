@@ -8,6 +8,8 @@ from graphvae.compiler.errors import Diagnostic
 from graphvae.compiler.gradients import divergence
 from graphvae.compiler.graph import ModelGraph, sampled
 
+_WITH_HOLES = ("npz", "csv", "parquet", "images")  # the sources that may have empty cells
+
 
 def lint(graph: ModelGraph) -> list[Diagnostic]:
     """Every warning about a graph, in the order of its text."""
@@ -16,7 +18,7 @@ def lint(graph: ModelGraph) -> list[Diagnostic]:
 
 def _labels_never_drawn(graph: ModelGraph) -> Iterator[Diagnostic]:
     for name in graph.named("supervised") if graph.spec.data else ():
-        if name not in _revealed(graph):
+        if not _may_be_known(graph, name):
             message = f"no draw of labels reveals '{name}': it is trained as a latent variable"
             yield _warning("GV201", message, graph, name, f"write data.labels: {{{name}: {{rows: 100}}}}")
 
@@ -76,9 +78,11 @@ def _never_looked_at(graph: ModelGraph) -> Iterator[Diagnostic]:
 
 
 def _rate_without_labels(graph: ModelGraph) -> Iterator[Diagnostic]:
-    objective = graph.spec.objective
+    objective, labels = graph.spec.objective, graph.named("supervised")
+    if labels and (graph.spec.data is None or any(_may_be_known(graph, name) for name in labels)):
+        return
     for key in ("supervision_rate", "gamma"):
-        if getattr(objective, key) is not None and (graph.spec.data or not graph.named("supervised")) and not _revealed(graph):
+        if getattr(objective, key) is not None:
             message = f"{key} weighs labelled rows, and there are none"
             hint = "leave it out, or draw labels of a supervised variable in data.labels"
             yield Diagnostic("GV207", message, objective.key(key), hint, severity="warning")
@@ -96,10 +100,16 @@ def _nothing_closed(graph: ModelGraph) -> Iterator[Diagnostic]:
         )
 
 
-def _revealed(graph: ModelGraph) -> set[str]:
-    """The variables that some draw of labels reveals in some row."""
-    draws = graph.spec.data.labels if graph.spec.data else ()
-    return {name for draw in draws if draw.rows_per or draw.rows or draw.fraction for name in draw.variables}
+def _may_be_known(graph: ModelGraph, name: str) -> bool:
+    """Whether data may show a supervised variable in some row.
+
+    A draw of labels reveals it; or none names it, and its column has empty cells: then it is known wherever it has a value.
+    """
+    data = graph.spec.data
+    draws = [draw for draw in data.labels if name in draw.variables] if data else []
+    if data and not draws:
+        return data.source in _WITH_HOLES
+    return any(draw.rows_per or draw.rows or draw.fraction for draw in draws)
 
 
 def _warning(code: str, message: str, graph: ModelGraph, name: str, hint: str = "") -> Diagnostic:

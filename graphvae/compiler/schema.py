@@ -112,7 +112,8 @@ class _Generator(GenerateJsonSchema):
             made["properties"][key] = {**made["properties"][key], "description": text}
         title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", block.__name__).capitalize()
         rules = {"allOf": list(_RULES[block])} if block in _RULES else {}
-        return {"title": title, "description": _joined(block.__doc__ or ""), **made, **rules}
+        said = {"title": title, "description": _joined(block.__doc__ or "")}
+        return {**said, **made, **said, **rules}
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         """A key without a value is an error in a spec: what may be left out is left out."""

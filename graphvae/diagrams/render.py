@@ -35,6 +35,10 @@ def render(spec: str | Path, output: str | Path, settings: Sequence[str] = (), p
     Raises:
         SpecError: For every mistake in the spec.
         FlagError: For a setting or plugin that cannot be followed, or an output that cannot be drawn or written.
+
+    >>> render("specs/digits.yaml", "digits.dot")
+    >>> Path("digits.dot").read_text().splitlines()[0]
+    'digraph digits {'
     """
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")

@@ -246,12 +246,12 @@ def _standard(data: Data, name: str, seen: Floats) -> Standard:
     if (same := np.flatnonzero(low >= high)).size:
         which = _element(data, name, int(same[0]), np.size(low))
         message = f"{which} has no two different values in the training rows that show it, and cannot be standardised"
-        raise DataError.of("GV303", message, data.span("transforms", name), "leave it out, or write {scale: [LOW, HIGH]}")
+        raise DataError.of("GV308", message, data.span("transforms", name), "leave it out, or write {scale: [LOW, HIGH]}")
     with np.errstate(over="ignore", invalid="ignore"):
         standard = Standard(np.nanmean(seen, 0, dtype=np.float64), np.nanstd(seen, 0, dtype=np.float64))
     if (broken := np.flatnonzero(~np.isfinite(standard.mean + standard.deviation))).size:
         which = _element(data, name, int(broken[0]), np.size(low))
-        raise DataError.of("GV303", f"{which} has numbers too large to be standardised", data.span("transforms", name))
+        raise DataError.of("GV308", f"{which} has numbers too large to be standardised", data.span("transforms", name))
     return standard
 
 

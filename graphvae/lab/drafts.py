@@ -19,6 +19,9 @@ from graphvae.lab.profiles import Column, Profile, profile
 from graphvae.lab.sources import source_of
 
 WIDTH = 120  # of a line
+TEST = 0.2  # of the rows
+BATCHES = (128, 64, 32, 16, 8)
+STEPS = 10  # of an epoch, at least
 
 
 @dataclass(frozen=True)
@@ -152,11 +155,29 @@ def _written(path: Path, source: str, output: Path | None, found: Profile, choic
         f"  path: {_quoted(_from(output, path))}",
         *_columns(choices, found.left_out),
         "  # or by a column, {column: fold, test: [test]}, or by whole groups, {test: 0.2, by: person, seed: 0}",
-        "  split: {test: 0.2, seed: 0}",
+        f"  split: {{test: {TEST}, seed: 0}}",
         "",
-        "training: {epochs: 100, batch_size: 128, learning_rate: 1e-3}",
+        *_training(found.rows, _unlabelled(choices)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _training(rows: int, unlabelled: float) -> Iterator[str]:
+    """The last block: batches so large that an epoch has its steps, and the smallest for a table that is smaller still.
+
+    An epoch is a pass over the rows without a label, a share of all, which are half of a batch; or over all, if there are none.
+    """
+    shown = rows * (1 - TEST) * (2 * unlabelled or 1)
+    size = next((size for size in BATCHES if shown >= STEPS * size), BATCHES[-1])
+    over = f", a pass over the rows{' without a label' * bool(unlabelled)},"
+    power = f"the largest power of two from {BATCHES[-1]} to {BATCHES[0]}"
+    yield f"# batch_size: {power} with which an epoch{over} has {STEPS} steps"
+    yield f"training: {{epochs: 100, batch_size: {size}, learning_rate: 1e-3}}"
+
+
+def _unlabelled(choices: Sequence[Choice]) -> float:
+    """The share of the rows that have no label, as far as one can tell from each column by itself."""
+    return min((choice.columns[0].empty for choice in choices if choice.supervised), default=0.0)
 
 
 def _paragraphs(choices: Sequence[Choice], line: Callable[[Choice], str]) -> Iterator[str]:

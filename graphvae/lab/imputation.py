@@ -79,6 +79,17 @@ def impute(
     Raises:
         RunError: If there is no such run, no checkpoint in it yet, or another plugin.
         DataError: For a file that is not what the spec says.
+
+    >>> import graphvae
+    >>> table = np.full((4, 64), 0.5)
+    >>> table[:, 32:] = np.nan  # the lower half of four pictures
+    >>> np.savez("halves.npz", image=table.reshape(4, 1, 8, 8))
+    >>> run = graphvae.train("specs/digits.yaml", ["training.epochs=1", "variables.image.missing=mask"])
+    >>> filled = impute(run, "halves.npz", samples=5, draws=2)
+    >>> filled.means["image"].shape, bool(np.isnan(filled.means["image"]).any())
+    ((4, 1, 8, 8), False)
+    >>> filled.means["digit"].shape, filled.draws["digit"].shape
+    ((4, 10), (2, 4))
     """
     opened = runs.open_run(run, plugin)
     model, graph = runs.load(opened), opened.compile().graph

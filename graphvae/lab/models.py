@@ -15,6 +15,7 @@ from graphvae.compiler.errors import FlagError
 from graphvae.compiler.networks import own_kinds
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.plugins import Plugin
+from graphvae.lab.heads import watched
 from graphvae.runtime import Model
 from graphvae.runtime import load as load_text
 
@@ -49,17 +50,22 @@ def new_model(compilation: Compilation) -> Model:
 def model_class(compilation: Compilation) -> type[Model]:
     """The class that a compilation's text defines. Its plugin is executed.
 
+    At the first pass of a network that is a class of the plugin, a head of another shape than the plan's is refused.
+
     Raises:
         FlagError: If the plugin fails, or what the spec names in it is no network.
     """
     plugin = compilation.plugin
     with _faults_of(plugin):
         made = load_text(compilation.code, compilation.spec.model, (plugin.path, plugin.text) if plugin else None)
+    emitted = sys.modules[made.__module__]
     for name in own_kinds(compilation.graph):
-        network = getattr(sys.modules[made.__module__], name)
+        network = getattr(emitted, name)
         if not (isinstance(network, type) and issubclass(network, nn.Module)):
             hint = f"write class {name}(torch.nn.Module)"
             raise FlagError.of("GV501", f"'{name}' is no torch.nn.Module, so its weights would not train", hint=hint)
+        assert plugin is not None
+        setattr(emitted, name, watched(network, plugin))
     return made
 
 

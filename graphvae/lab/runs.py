@@ -16,7 +16,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.plugins import Plugin
 from graphvae.compiler.spec import Spec
+from graphvae.lab.folders import new_folder
 from graphvae.lab.models import new_model
 from graphvae.runtime import Model
 
@@ -138,13 +138,11 @@ def create(folder: Path, compilation: Compilation, manifest: Mapping[str, Any]) 
         hint = f"choose another name, or go on with it: graphvae train --resume {folder}"
         raise FlagError.of("GV501", f"the run {folder} exists", hint=hint)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Run(Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)))
-        _write_specs(draft.folder, compilation.graph)
-        replace_file(draft.folder / "model.py", compilation.code.encode())
-        draft.write_json("manifest.json", {**manifest, "plugin": _record(compilation.plugin)})
-        draft.folder.chmod(0o755)
-        return Run(draft.folder.rename(folder), compilation.plugin.path if compilation.plugin else None)
+        with new_folder(folder) as draft:
+            _write_specs(draft, compilation.graph)
+            replace_file(draft / "model.py", compilation.code.encode())
+            Run(draft).write_json("manifest.json", {**manifest, "plugin": _record(compilation.plugin)})
+        return Run(folder, compilation.plugin.path if compilation.plugin else None)
     except OSError as error:
         raise FlagError.of("GV501", f"cannot make the run folder {folder}: {error.strerror}") from None
 
@@ -201,6 +199,12 @@ def load(run: str | Path | Run, plugin: str | Path | None = None) -> Model:
 
     Raises:
         RunError: If there is no such run, no checkpoint in it yet, one that fits another model, or another plugin.
+
+    >>> import graphvae
+    >>> run = graphvae.train("specs/digits.yaml", ["training.epochs=1"])
+    >>> model = load("runs/digits/1")
+    >>> model.predict({"image": torch.zeros(3, 1, 8, 8)})["digit"].shape
+    torch.Size([3, 10])
     """
     opened = open_run(run, plugin)
     checkpoint = opened.checkpoint()

@@ -51,7 +51,7 @@ def apart(rows: Index, amount: float, seed: int) -> Parts:
     """The rest, and a share (below one) or a number of rows drawn by the seed."""
     count = round(amount * len(rows)) if amount < 1 else int(amount)
     if count >= len(rows):
-        raise DataError.of("GV305", f"{count:,} rows are to be set aside, and there are {len(rows):,}")
+        raise DataError.of("GV307", f"{count:,} rows are to be set aside, and there are {len(rows):,}")
     order = np.random.default_rng(seed).permutation(len(rows))
     return Parts(rows[np.sort(order[count:])], rows[np.sort(order[:count])])
 
@@ -66,7 +66,7 @@ def _by_blocks(split: Split, rows: Rows) -> Parts:
     for index, (_, last) in enumerate(split.stretches):
         if last >= rows.count:
             message = f"this block ends with row {last:,}, and there are {rows.count:,} rows: the last is {rows.count - 1:,}"
-            raise DataError.of("GV305", message, split.span("blocks", index))
+            raise DataError.of("GV307", message, split.span("blocks", index))
     (first, last), (first_test, last_test) = split.stretches
     return Parts(np.arange(first, last + 1), np.arange(first_test, last_test + 1))
 
@@ -78,10 +78,10 @@ def _by_column(split: Split, rows: Rows, column: str) -> Parts:
     for index, value in enumerate(split.test):
         if value not in found:
             hint = did_you_mean(value, found, f"values of '{column}'")
-            raise DataError.of("GV305", f"no row has '{value}' in '{column}'", split.span("test", index), hint)
+            raise DataError.of("GV307", f"no row has '{value}' in '{column}'", split.span("test", index), hint)
     parts = _parts(rows.count, np.flatnonzero(np.isin(values, split.test)))
     if not len(parts.train):
-        raise DataError.of("GV305", f"every row is for the test: '{column}' has no other value", split.span("test"))
+        raise DataError.of("GV307", f"every row is for the test: '{column}' has no other value", split.span("test"))
     return parts
 
 
@@ -93,7 +93,7 @@ def _whole_groups(split: Split, groups: Array, group: Index) -> Parts:
         message = (
             f"{split.test:g} of {len(groups):,} groups is {count:,}: there would be no rows to {'train' if count else 'test'}"
         )
-        raise DataError.of("GV305", message, split.span("by"))
+        raise DataError.of("GV307", message, split.span("by"))
     chosen = np.random.default_rng(split.seed).permutation(len(groups))[:count]
     return _parts(len(group), np.flatnonzero(np.isin(group, chosen)))
 
@@ -106,10 +106,10 @@ def _group(rows: Rows, column: str, split: Split) -> Array:
         raise DataError.of("GV302", f"there is no column '{column}' to split by", split.span(key), hint)
     values = rows.columns[column]
     if values.ndim != 1:
-        raise DataError.of("GV304", f"'{column}' should have one value a row, to split by", split.span(key))
+        raise DataError.of("GV307", f"'{column}' should have one value a row, to split by", split.span(key))
     texts = np.array([_text(value) for value in values.tolist()])
     if (empty := np.flatnonzero(texts == "")).size:
-        raise DataError.of("GV305", f"'{column}' is empty in {rows.place(int(empty[0]))}", split.span(key))
+        raise DataError.of("GV307", f"'{column}' is empty in {rows.place(int(empty[0]))}", split.span(key))
     return texts
 
 

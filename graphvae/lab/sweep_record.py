@@ -11,7 +11,7 @@ from typing import Literal
 from graphvae.compiler.errors import RunError
 from graphvae.lab.runs import replace_file
 
-FILE = "sweep.json"
+FILE, VALIDATION = "sweep.json", "validation.json"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphvae.lab.runs import Run
-from graphvae.lab.sweep_record import Record
-from graphvae.lab.sweep_run import VALIDATION
+from graphvae.lab.sweep_record import VALIDATION, Record
 from graphvae.lab.sweep_tables import Estimate, Metric, Row, SweepTable
 
 CHOICE = "validation "  # what the names of metrics that one may choose by begin with
@@ -88,5 +87,8 @@ def _note(folder: Path, record: Record) -> str:
         runs = (
             f"Mean and 95 % interval by Student's t over {record.seeds} runs a point, seeds 0 to {record.seeds - 1} for {seeds}"
         )
-    rows = next((found["rows"] for name in record.runs if (found := _read(folder / name / "evaluation.json"))), None)
-    return f"{runs}{f'; {rows:,} test rows' if rows else ''}, {record.samples} samples a row."
+    found = next(filter(None, (_read(folder / name / "evaluation.json") for name in record.runs)), {})
+    rows = f"; {found['rows']:,} test rows" if found else ""
+    units = found.get("rescaled") or ()
+    evidence = f" The log evidence is in the units after the transforms of {', '.join(units)}." if units else ""
+    return f"{runs}{rows}, {record.samples} samples a row.{evidence}"

@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from graphvae.compiler.errors import RunError, UserError
 from graphvae.compiler.plugins import read_plugin
 from graphvae.lab import runs, training
 from graphvae.lab.data import load_data
-from graphvae.lab.evaluation import evaluate
-from graphvae.lab.scores import errors, predict
-from graphvae.lab.sweep_record import Record
-from graphvae.runtime import Model
-
-VALIDATION = "validation.json"
+from graphvae.lab.evaluation import evaluate, measure
+from graphvae.lab.sweep_record import VALIDATION, Record
 
 
 def main() -> None:
@@ -37,7 +30,7 @@ def main() -> None:
         torch.set_num_threads(Record.read(Path(sweep)).threads)
         work(Path(sweep), name, *plugin)
     except UserError as error:
-        print(error)
+        print(error.in_full)
         sys.exit(2)
 
 
@@ -54,26 +47,13 @@ def work(sweep: Path, name: str, plugin: str | None = None) -> None:
         run = training.resume(folder, record.data, plugin=plugin)
     else:
         run = training.train(sweep / record.spec, record.runs[name].settings, record.data, folder, plugin=plugin)
-    model = runs.load(run)
+    model, checkpoint = runs.load(run), run.checkpoint()
+    assert checkpoint is not None
     dataset = load_data(run.compile().graph, model.variables, Path(record.data) if record.data else None)
     if len(next(iter(dataset.test.values()))):
         evaluate(run, record.samples, record.data)
     if dataset.validation:
-        run.write_json(VALIDATION, _validate(model, dataset.validation, record.samples))
-
-
-def _validate(model: Model, table: Mapping[str, Tensor], samples: int) -> dict[str, Any]:
-    """The errors and the evidence on validation rows, by the names of `evaluation.json`."""
-    generator = torch.Generator().manual_seed(0)
-    by_q = predict(model, table, "q", samples, generator)
-    by_importance = predict(model, table, "importance", samples, generator)
-    assert by_importance.evidence is not None
-    scores = {"q": errors(model, by_q.means, table), "importance": errors(model, by_importance.means, table)}
-    return {
-        "predictions": {name: {by: asdict(found[name]) for by, found in scores.items()} for name in scores["q"]},
-        "log_evidence": by_importance.evidence.value.double().mean().item(),
-        "density": not any(variable.soft for variable in model.variables.values() if variable.role == "observed"),
-    }
+        run.write_json(VALIDATION, asdict(measure(model, dataset, dataset.validation, record.samples, checkpoint.epoch)))
 
 
 def _stop_with_the_sweep() -> None:

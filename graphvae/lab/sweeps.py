@@ -29,6 +29,8 @@ from graphvae.compiler.pipeline import Compilation, compile_source
 from graphvae.compiler.plugins import read_plugin
 from graphvae.compiler.settings import override
 from graphvae.compiler.source import Source, read
+from graphvae.lab.data import source_path
+from graphvae.lab.folders import clear_drafts, new_folder
 from graphvae.lab.grids import Point, is_seed, parse_grid, point_settings, points, run_names, seed_settings
 from graphvae.lab.runs import Run, replace_file
 from graphvae.lab.search import extremes, parse_search, suggest
@@ -117,6 +119,12 @@ def sweep(
     Raises:
         SpecError: For every mistake in the spec at a point.
         FlagError: For flags that cannot be followed, and a folder that holds another sweep.
+
+    >>> made = sweep("specs/digits.yaml", ["data.labels.digit.rows=20,50"], settings=["training.epochs=1"], jobs=2)
+    >>> made.folder.as_posix(), list(made.runs)
+    ('runs/digits/sweep-1', ['rows=20', 'rows=50'])
+    >>> [str(metric) for metric in made.table().metrics][:2]
+    ['error of digit by q (%)', 'error of digit by p and q (%)']
     """
     _check_flags(grid, seeds, search, settings, {"trials": trials, "jobs": jobs, "samples": samples})
     source = read(spec)
@@ -134,7 +142,7 @@ def sweep(
         search=list(search),
         trials=trials,
         samples=samples,
-        data=_absolute(data),
+        data=_where([source_path(each.spec, data) for each in compiled]),
         plugin=known.sha256 if known else None,
         threads=max(1, cpu_count() // jobs),
         command=sys.argv,
@@ -171,7 +179,7 @@ def resume(
     if (read_plugin(plugin).sha256 if plugin else None) != record.plugin:
         hint = "pass the file as it was then, if you trust it: --plugin FILE"
         raise RunError.of("GV401", f"{folder} was begun with another plugin, or without one", hint=hint)
-    moved = replace(record, data=_absolute(data)) if data else record
+    moved = replace(record, data=_where([Path(data)])) if data else record
     return _go_on(Sweep(Path(folder)), moved, jobs, console or Console(quiet=True), plugin)
 
 
@@ -213,8 +221,9 @@ def _entries(source: Source, settings: Sequence[str], wanted: Sequence[Point], s
     return entries
 
 
-def _absolute(data: str | Path | None) -> str | None:
-    return str(Path(data).resolve()) if data else None
+def _where(paths: Sequence[Path | None]) -> str | None:
+    """Where the data of all points are, from anywhere; None for a source's default, or where the points have their own."""
+    return str(paths[0].resolve()) if paths[0] and len(set(paths)) == 1 else None
 
 
 def _free_name(folder: Path) -> Path:
@@ -222,17 +231,17 @@ def _free_name(folder: Path) -> Path:
 
 
 def _create(folder: Path, record: Record, spec: Path) -> Record:
-    """A new folder with the spec as it is now.
+    """A new folder with the spec as it is now, which is there whole or not at all.
 
     Raises:
         FlagError: If the folder exists, or cannot be made.
     """
+    if folder.exists():
+        raise FlagError.of("GV501", f"{folder} exists, and is not a sweep", hint="choose another name")
     try:
-        folder.mkdir(parents=True)
-        replace_file(folder / record.spec, spec.read_bytes())
-        record.write(folder)
-    except FileExistsError:
-        raise FlagError.of("GV501", f"{folder} exists, and is not a sweep", hint="choose another name") from None
+        with new_folder(folder) as draft:
+            replace_file(draft / record.spec, spec.read_bytes())
+            record.write(draft)
     except OSError as error:
         raise FlagError.of("GV501", f"cannot make the folder {folder}: {error.strerror}") from None
     return record
@@ -257,6 +266,8 @@ def _begun_before(made: Sweep, record: Record, spec: Path) -> Record:
 def _go_on(made: Sweep, record: Record, jobs: int, console: Console, plugin: str | Path | None) -> Sweep:
     record = replace(record, runs={name: _again(made.folder / name, entry) for name, entry in record.runs.items()})
     with _locked(made.folder):
+        for name in record.runs:
+            clear_drafts(made.folder / name)  # their processes ended with the one that held the lock
         record.write(made.folder)
         _announce(console, made, record, jobs)
         try:

@@ -68,6 +68,10 @@ def train(
         DataError: For data that is not what the spec says.
         FlagError: If the run folder exists, or the plugin fails.
         RunError: If the run that a sub-model has its weights from cannot be used, or the objective leaves the real numbers.
+
+    >>> run = train("specs/digits.yaml", ["training.epochs=2"])
+    >>> run.folder.as_posix(), run.manifest["labels"]["revealed"], len(run.metrics())
+    ('runs/digits/1', {'digit': 50}, 2)
     """
     compilation = compile_file(spec, settings, plugin)
     variables = model_class(compilation).variables

@@ -21,6 +21,11 @@ def load(text: str, name: str, plugin: tuple[Path, str] | None = None) -> type[M
         name: A name for the module, shown in tracebacks with a checksum: two texts of one name are two modules.
         plugin: The path and the text of the file whose classes the emitted source imports. The text is executed, too, whatever
             the file holds now: pass nothing that you would not run.
+
+    >>> from graphvae.compiler.pipeline import compile_file
+    >>> Digits = load(compile_file("specs/digits.yaml").code, "digits")
+    >>> Digits().sample(rows=3)["image"].shape
+    torch.Size([3, 1, 8, 8])
     """
     checksum = f"{zlib.crc32(text.encode()):08x}"
     with _importable(plugin):
