@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from graphvae.compiler.dag import ancestors
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import Family
+from graphvae.compiler.inversion import Mode
 from graphvae.compiler.spec import Conditional, Role, Spec
 
 if TYPE_CHECKING:
@@ -164,6 +165,24 @@ class SubmodelNode:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """The conditionals of q that nobody wrote, in q's order, and the inversion of p that they come from.
+
+    `mode` says what is eliminated first, `eliminated` in which order, and `notes` what was assumed. `submodel` is the path to
+    the sub-model whose own q it is, "" for the model itself.
+    """
+
+    mode: Mode
+    conditionals: tuple[str, ...]
+    eliminated: tuple[str, ...]
+    notes: tuple[str, ...]
+    submodel: str = ""
+
+    def __str__(self) -> str:
+        return f"q of {', '.join(self.conditionals)} is derived from p ({self.mode})"
+
+
+@dataclass(frozen=True)
 class Group:
     """Conditionals that are computed together: the slots of an ordered plate one after the other, or a sub-model's.
 
@@ -237,7 +256,10 @@ class Side:
 
 @dataclass(frozen=True)
 class ModelGraph:
-    """p and q over the same variables, and the completed spec that says the same."""
+    """p and q over the same variables, and the completed spec that says the same.
+
+    `derived` says what of q follows from p, the model's own before that of its sub-models.
+    """
 
     spec: Spec
     variables: Mapping[str, VariableNode]
@@ -245,10 +267,16 @@ class ModelGraph:
     q: Side
     plates: Mapping[str, PlateNode] = field(default_factory=dict)
     submodels: Mapping[str, SubmodelNode] = field(default_factory=dict)
+    derived: tuple[Derived, ...] = ()
 
     def named(self, *roles: str) -> list[str]:
         """The variables with these roles, in the order of the text."""
         return [name for name, node in self.variables.items() if node.role in roles]
+
+    @property
+    def notes(self) -> list[str]:
+        """What of q nobody wrote, and what was assumed of it."""
+        return [note for each in self.derived for note in (str(each), *each.notes)]
 
     def draws_before(self, name: str) -> list[str]:
         """The sampled variables among a variable's ancestors in q: with one of them, a label's importance weights vary."""
