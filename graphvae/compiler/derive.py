@@ -94,17 +94,26 @@ class _Model:
         node = self.p.conditionals[name]
         if name in found.barren and all(self.variables[parent].family for parent in node.parents):
             return node.conditional
-        return self.short(node, found.parents[name])
+        parents = found.parents[name]
+        gathered = self.gathered(node, parents)
+        if len(gathered) > 1 and any(self.plates[plate].count for plate in (*node.variable.plates, *gathered)):
+            raise _underivable(node, f"it would gather over {' and '.join(gathered)} at once", _ONE_AT_A_TIME)
+        order = list(found.parents) if gathered else []
+        for plate in gathered:
+            if (count := self.plates[plate].count) in order[order.index(name) :]:
+                why = f"it would gather over {plate}, whose slots '{count}' counts and which is not known by then"
+                raise _underivable(node, why, "write its conditional by hand, from something that is not in that plate")
+        return self.short(node, parents)
 
     def short(self, node: ConditionalNode, parents: tuple[str, ...]) -> Conditional:
         """The conditional of these parents as a person would write it."""
-        own = node.variable.plates
-        gathered = {plate for parent in parents for plate in self.variables[parent].plates} - {*own}
-        if len(gathered) > 1 and any(self.plates[plate].count for plate in (*own, *gathered)):
-            raise _underivable(node, f"it would gather over {' and '.join(sorted(gathered))} at once", _ONE_AT_A_TIME)
-        indices = [plate for plate in own if plate in self.indices]
-        network = Network(pool="mean") if gathered else None
+        indices = [plate for plate in node.variable.plates if plate in self.indices]
+        network = Network(pool="mean") if self.gathered(node, parents) else None
         return Conditional.model_validate({"parents": (*parents, *indices), "network": network})
+
+    def gathered(self, node: ConditionalNode, parents: tuple[str, ...]) -> list[str]:
+        """The plates of its parents that a variable is not in."""
+        return sorted({plate for parent in parents for plate in self.variables[parent].plates} - {*node.variable.plates})
 
     def coupled(self, found: Inversion) -> SpecError:
         """Slots that depend on each other, which a conditional in a plate cannot say."""

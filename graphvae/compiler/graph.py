@@ -236,7 +236,14 @@ class Side:
 
     def children(self, name: str) -> list[str]:
         """What depends on a variable."""
-        return [child for parent, child in self.edges if parent == name]
+        return list(self._children.get(name, ()))
+
+    @cached_property
+    def _children(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for parent, child in self.edges:
+            found.setdefault(parent, []).append(child)
+        return found
 
     def ancestors(self, name: str) -> set[str]:
         """Every variable on which this one depends, however far, in its own slot and in those before."""
@@ -307,9 +314,9 @@ class ModelGraph:
     def check(self) -> None:
         """What must hold of any graph that `resolve` makes; a failure is a fault of ours."""
         for side in (self.p, self.q):
-            order = list(side.conditionals)
+            order = {name: place for place, name in enumerate(side.conditionals)}
             assert all(parent in self.variables for parent, _ in side.edges)
-            assert all(order.index(parent) < order.index(child) for parent, child in side.edges if parent in side.conditionals)
+            assert all(order[parent] < order[child] for parent, child in side.edges if parent in order)
         assert all(name in self.q.conditionals for name in self.named("latent", "supervised"))
         assert all(name in self.p.conditionals for name in self.named("latent", "supervised", "observed"))
 

@@ -324,6 +324,7 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
                 {"properties": {"submodels": {"minProperties": 1}}, "required": ["submodels"]},
             ]
         },
+        {"properties": {block: {"properties": {"derive": False}} for block in ("variables", "p")}},
         _conditionals("p", distribution=False, gradient=False, temperature=False),
         _under(_has(samples=[1]), gradient={"not": {"const": "score_function"}}),
         _under(_has(bound=["importance", "importance_dreg"]), gradient={"not": {"const": "straight_through"}}),

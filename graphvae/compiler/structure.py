@@ -13,7 +13,7 @@ from graphvae.compiler.data_rules import check_data, check_role
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.expression_shapes import EVENT_AXES
 from graphvae.compiler.families import FAMILIES, INFINITY, Family
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, SideName, VariableNode
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, Side, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, Reference, Repeated, Schedule, Spec, Variable
 
 _NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
@@ -497,7 +497,9 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
     """Q covers what it must infer, p scores what is observed, and something is learned."""
     for name, node in graph.variables.items():
         if node.role == "observed" and name not in graph.p.conditionals:
-            hint = _stray(graph, "p", name) or f"write what it depends on, as in p: {{{name}: [PARENTS]}}"
+            other = closest(name, _strangers(graph, graph.p))
+            meant = f"'{other}' stands in p: did you mean '{name}'?" if other else ""
+            hint = meant or f"write what it depends on, as in p: {{{name}: [PARENTS]}}"
             raise SpecError.of("GV107", f"p has no conditional for the observed variable '{name}'", node.span, hint)
     _check_strays(graph)
     _check_initials(graph)
@@ -506,10 +508,13 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
 
 def _check_strays(graph: ModelGraph) -> None:
     """A variable is not derived where its conditional seems to stand in q under a misspelt name, which nothing reads."""
+    read = {parent for parents in graph.q.reach.values() for parent in parents}
+    unread = [name for name in _strangers(graph, graph.q) if name not in read]
     for name in (name for each in graph.derived if not each.submodel for name in each.conditionals):
-        if hint := _stray(graph, "q", name):
+        if other := closest(name, unread):
             node = graph.variables[name]
-            raise SpecError.of("GV107", f"q has no conditional for the {node.role} variable '{name}'", node.span, hint)
+            message = f"q has no conditional for the {node.role} variable '{name}'"
+            raise SpecError.of("GV107", message, node.span, f"'{other}' stands in q: did you mean '{name}'?")
 
 
 def _check_initials(graph: ModelGraph) -> None:
@@ -530,11 +535,9 @@ def _check_learned(graph: ModelGraph) -> None:
         raise SpecError.of("GV115", "nothing in this model is learned", graph.spec.key("p"), hint)
 
 
-def _stray(graph: ModelGraph, side: SideName, name: str) -> str:
-    """A hint where a misspelt name has become a deterministic variable of its own."""
-    written = graph.p if side == "p" else graph.q
-    other = closest(name, (other for other in written.conditionals if other not in graph.spec.variables))
-    return f"'{other}' stands in {side}: did you mean '{name}'?" if other else ""
+def _strangers(graph: ModelGraph, side: Side) -> list[str]:
+    """What a side defines without a line under `variables`, which a misspelt name does as well."""
+    return [name for name in side.conditionals if name not in graph.spec.variables]
 
 
 def check_declarations(graph: ModelGraph) -> None:
