@@ -44,7 +44,8 @@ def _check_order(written: Mapping[str, ConditionalNode], left_out: list[str]) ->
     needs = {name: (*node.before, *node.previous) for name, node in written.items()}
     for child, parent in misplaced(needs, left_out):
         message = f"'{child}' needs '{parent}' in q, whose conditional is left out"
-        hint = f"what is left out is derived, and sampled after what is written: write '{parent}' too, or leave '{child}' out"
+        or_else = "" if written[child].submodel else f", or leave '{child}' out"
+        hint = f"what is left out is derived, and sampled after what is written: write '{parent}' too{or_else}"
         raise SpecError.of("GV121", message, _place(written[child], parent), hint)
 
 

@@ -123,7 +123,7 @@ class _Panel:
                 f"{', '.join(map(self.slots, self.nested.crossing))} below a name: a plate whose box would cross another"
             )
         if self.side.name == "q":
-            lines += map(str, self.graph.derived)
+            lines += _derived(self.graph)
         caption = "\\n".join(map(graphviz.escape, lines))
         panel = graphviz.Digraph(f"cluster_{self.side.name}", graph_attr={**_PANEL, "label": caption})
         self.fill(panel, self.nested.variables, self.nested.boxes)
@@ -187,6 +187,13 @@ class _Panel:
         if (link.lower, link.upper) in edges:
             return {"style": ARROWS[self.side.name], "dir": "back", **attributes}
         return {"style": "invis", **attributes}
+
+
+def _derived(graph: ModelGraph) -> list[str]:
+    """What of q is derived from p, by name where it is not all."""
+    names = [name for each in graph.derived for name in each.conditionals]
+    of = "" if len(names) == len(graph.named("latent", "supervised")) else f"{', '.join(names)} "
+    return [f"{of}derived from p"] * bool(names)
 
 
 def _row(*nodes: str) -> graphviz.Digraph:
