@@ -28,7 +28,7 @@ ROUNDING = 1e-9
 ROWS = 3
 OUTCOMES = 128  # of score-function draws and cells, over which an expected gradient is summed
 MORE = 2  # slots of a padded plate
-SPREAD, WIDE = 0.7, 8  # of random weights, which are smaller in layers wider than that
+SPREAD, WIDE = 0.7, 16  # of random weights, which are smaller in layers wider than that
 
 Noise = Mapping[str, Tensor]
 

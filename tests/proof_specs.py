@@ -59,6 +59,7 @@ INSIDE: list[Block] = [
 POOLS = ("sum", "mean", "max", "attention")
 CELLS = 16  # of the enumerated variables of a spec in plates together
 DERIVED = 0.25  # the share of the specs whose q leaves something out
+UNKNOWN = ("score_function", "ordinal")  # which a rule may choose, as it may relax a draw, and no oracle knows
 LOOP = 0.4  # the share of the specs that may read what was before
 
 
@@ -188,7 +189,7 @@ class Author:
                     made[name]["distribution"] = family
                 made[name] |= self.gradient(name, how)
             before = [*before, name]
-        kept = made if self.number else left_out(made, self.random)  # a default network is not smooth
+        kept = made if self.number else left_out(made)  # a default network is not smooth
         return {name: kept[name] for name in sorted(kept)}
 
     def family(self, name: str) -> str:
@@ -248,7 +249,7 @@ def random_plate_spec(seed: int, refusals: Counter[str] | None = None) -> str:
         except Exception as error:
             error.add_note(text)
             raise
-        if not any(draw.gradient == "concrete" for draw in plan.draws):  # which the rule may choose, and no oracle knows
+        if all(draw.gradient != "concrete" and (draw.gradient, draw.family.name) != UNKNOWN for draw in plan.draws):
             return text
 
 
@@ -354,7 +355,7 @@ class PlateAuthor:
             elif self.variables[name]["distribution"] != "normal":
                 made[name]["gradient"] = "enumerate"
             before = [*before, name]
-        return left_out(made, self.random)
+        return left_out(made)
 
     def order(self, roles: list[str]) -> list[str]:
         """Variables in any order, as a rule the count first."""
@@ -388,8 +389,9 @@ class PlateAuthor:
         return {"parents": parents, "network": network | pool} | made
 
 
-def left_out(q: dict[str, Block], random: Random) -> dict[str, Any]:
+def left_out(q: dict[str, Block]) -> dict[str, Any]:
     """Sometimes q without its last conditionals, or without any, in one order of the inversion or the other."""
+    random = Random(repr(q))
     if random.random() > DERIVED:
         return dict(q)
     kept = dict(list(q.items())[: random.randint(0, len(q) - 1)])
