@@ -43,7 +43,7 @@ file that cannot be read, with the same exit codes:
   {"file": "mnist.yaml", "line": 10, "column": 28, "end_line": 10, "end_column": 33,
    "code": "GV104", "severity": "error", "message": "'image' has an unknown parent 'stile' in p",
    "hint": "did you mean 'style'? the variables are: digit, style, image", "via": []}
-]}
+], "notes": []}
 ```
 
 | key | is |
@@ -55,6 +55,8 @@ file that cannot be read, with the same exit codes:
 | `severity` | `error` or `warning` |
 | `message`, `hint` | what is wrong, and how to mend it; a hint may be empty, or have several lines |
 | `via` | the places through which a sub-model's file was reached, the innermost first, each with the five keys of a place |
+
+`notes` are sentences about what is right and was not written: which conditionals of q are derived from p, and what was assumed.
 
 A spec that begins with a line such as
 

@@ -78,6 +78,32 @@ objective: {samples: 8, label_term: log_mean}
 
 q may infer a label through what it has drawn; the samples are then weighted by importance ([method](method.md)).
 
+### A recognition model that follows from p
+
+```yaml
+model: hands
+variables:
+  digit: {distribution: categorical, categories: 10, role: supervised}
+  hand: {distribution: normal, size: 2}
+  style: {distribution: normal, size: 8}
+  image: {distribution: bernoulli, soft: true, shape: [1, 8, 8], role: observed}
+p:
+  style: [hand]
+  image: [digit, style]
+```
+
+Without `q`, this model has q(digit | image) q(style | image, digit) q(hand | style): p turned round so that q states no
+independence that the posterior lacks ([method](method.md#a-q-that-is-left-out)). `graphvae check` and `graphvae explain` say
+what was derived and what was assumed, and `graphvae show SPEC` writes it out, ready to be edited. A q may also be written in
+part: `q: {digit: {parents: [image], network: {kind: conv}}}` leaves out `style` and `hand`. What is left out is sampled after
+what is written, and given it; so nothing that is written may depend on it.
+
+`q: {derive: reverse}` begins at the roots of p and goes down, as in q(digit | image) q(hand | image, digit) q(style | image,
+digit, hand); `derive: topological`, the default, begins next to the data. Labels come first where the order leaves a choice.
+In plates, a derived conditional reads what is in plates that its variable is not in through `pool: mean`, and the index of its
+slot where p looks at it. Where slots depend on each other given the data, in the order that was chosen, its conditional must be
+written by hand.
+
 ### Networks, constants and deterministic variables
 
 ```yaml
@@ -255,7 +281,8 @@ A short form and what it is short for are the same spec.
 | `image: [digit, style]` | `image: {parents: [digit, style]}` |
 | `labels: {digit: {rows: 50}}` | `labels: [{variables: [digit], rows: 50}]` |
 
-A variable that p or q leaves out, and a key that is left out, are as if their default were written.
+A variable that p or q leaves out, and a key that is left out, are as if their default were written; in q the default of a
+variable is what is derived from p.
 `--set KEY=VALUE` lays a value over the spec from the command line, as in `--set training.epochs=5` or
 `--set q.digit.network.hidden=[64]`; KEY is the way to it, and VALUE is YAML.
 
@@ -319,6 +346,8 @@ def section(key: str, block: Schema) -> str:
         return f"{head}\n\nIt is a {listed(map(kind, block['anyOf']))}."
     required = block.get("required", [])
     rows = [row(key, value, key in required) for key, value in block["properties"].items()]
+    if named := block.get("additionalProperties"):
+        rows.append(f"| {kind(block['propertyNames'])} | {kind(named)} |  | Any number of these. |")
     return "\n".join([f"{head}\n", "| key | value | default | meaning |", "|---|---|---|---|", *rows])
 
 

@@ -68,16 +68,21 @@ def check(
     warnings = lint(graph)
     for warning in warnings:
         typer.echo(warning, err=True)
+    for note in graph.notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"{spec}: {graph.p.factorisation}, {graph.q.factorisation}: no errors, {len(warnings)} warning(s)")
 
 
 def _check_as_json(spec: Path, settings: list[str], plugin: Path | None) -> int:
     """Print every finding as data; the exit code."""
+    notes: Sequence[str] = ()
     try:
-        found: Sequence[Diagnostic] = lint(read_graph(spec, settings, plugin))
+        graph = read_graph(spec, settings, plugin)
+        found: Sequence[Diagnostic] = lint(graph)
+        notes = graph.notes
     except UserError as error:
         found = error.diagnostics
-    typer.echo(json.dumps({"diagnostics": [finding.record(str(spec)) for finding in found]}, indent=2))
+    typer.echo(json.dumps({"diagnostics": [finding.record(str(spec)) for finding in found], "notes": notes}, indent=2))
     return 2 if any(finding.severity == "error" for finding in found) else 0
 
 

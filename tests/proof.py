@@ -25,8 +25,8 @@ import torch
 import yaml
 from models import random_values
 from proof_oracle import Oracle, moved, slope
-from proof_plates import PlateCheck, features, prove_plates
-from proof_specs import flow, random_plate_spec, random_spec
+from proof_plates import PlateCheck, features, prove_plates, random_weights
+from proof_specs import flow, random_plate_spec, random_spec, written_out
 from torch import Tensor
 
 from graphvae.compiler.pipeline import compile_text
@@ -34,7 +34,6 @@ from graphvae.runtime import Model, load
 
 ROUNDING, ERRORS = 1e-9, 4.0  # what an exact check may be off, relative; and a sampled one, in standard errors
 REPLICATES, AGAIN = 4000, 25
-SPREAD = 0.7  # of random weights
 SIDES = {"q": "encoder.", "p": "decoder."}
 MISSING = 0.4  # the share of the elements of an observed variable that may be
 COARSE, UNSURE = 0.75, 0.25  # a sum with that share of the nodes and no rare draws may differ by so many standard errors
@@ -66,7 +65,7 @@ def prove(text: str, seed: int, replicates: int = REPLICATES) -> list[Check]:
 
     Double precision must be torch's default.
     """
-    checks, oracle = [], Oracle(text)
+    checks, oracle = [], Oracle(written_out(text))
     if not any(map(oracle.is_normal, oracle.inferred)):
         checks += Case(enumerated(text), seed).exact()
     if len(oracle.enumerated(oracle.inferred)) < len(oracle.inferred):
@@ -86,6 +85,8 @@ def looked_into(case: Case, replicates: int) -> list[Check]:
 def enumerated(text: str) -> str:
     """A spec whose q enumerates every variable."""
     lines, spec = text.splitlines(), yaml.safe_load(text)
+    if "q" not in spec:
+        return text  # whose rule enumerates what it can
     for index, (name, block) in enumerate(spec["q"].items(), start=lines.index("q:") + 1):
         if name in spec["variables"]:
             lines[index] = f"  {name}: {flow(block | {'gradient': 'enumerate'})}"
@@ -101,7 +102,7 @@ class Case:
 
     @cached_property
     def oracle(self) -> Oracle:
-        return Oracle(self.text)
+        return Oracle(written_out(self.text))
 
     @cached_property
     def noise(self) -> torch.Generator:
@@ -111,7 +112,7 @@ class Case:
     def model(self) -> Model:
         made = load(compile_text(self.text, "random.yaml").code, "random")()
         generator = torch.Generator().manual_seed(self.seed)
-        made.load_state_dict({n: SPREAD * torch.randn(v.shape, generator=generator) for n, v in made.state_dict().items()})
+        made.load_state_dict({n: random_weights(v, generator) for n, v in made.state_dict().items()})
         return made.eval()
 
     @cached_property

@@ -28,7 +28,7 @@ ROUNDING = 1e-9
 ROWS = 3
 OUTCOMES = 128  # of score-function draws and cells, over which an expected gradient is summed
 MORE = 2  # slots of a padded plate
-SPREAD = 0.7
+SPREAD, WIDE = 0.7, 16  # of random weights, which are smaller in layers wider than that
 
 Noise = Mapping[str, Tensor]
 
@@ -226,7 +226,7 @@ class PlateCase:
         """With more slots than a count can reach, the bound is the same."""
         for plate in self.model.plates:
             own = self.model.variables
-            spec = yaml.safe_load(self.text)
+            spec = yaml.safe_load(str(compile_text(self.text, "random.yaml").graph.spec))  # with q written out
             spec["plates"][plate]["size"] += MORE
             spec["objective"]["max_cells"] = 10**6
             larger = made(yaml.safe_dump(spec, sort_keys=False), self.seed)
@@ -256,7 +256,8 @@ def prove_plates(text: str, seed: int) -> list[PlateCheck]:
 
 def features(text: str) -> set[str]:
     """What a spec in plates is made of."""
-    spec = yaml.safe_load(text)
+    spec = {"q": {}} | yaml.safe_load(text)
+    mode = spec["q"].pop("derive", "topological")
     variables, blocks = spec["variables"], [(name, block) for side in "pq" for name, block in spec[side].items()]
     counts = {plate["active"] for plate in spec["plates"].values() if "active" in plate}
     inside = {name for name, block in variables.items() if "plate" in block}
@@ -265,7 +266,11 @@ def features(text: str) -> set[str]:
     found |= {f"count {variables[name]['distribution']}" for name in counts}
     found |= {"count with values" for name in counts if "values" in variables[name]}
     found |= {f"count {variables[name].get('role', 'latent')}" for name in counts}
-    found |= {f"count by {spec['q'][name].get('gradient')}" for name in counts}
+    found |= {f"count by {spec['q'].get(name, {}).get('gradient')}" for name in counts}
+    left_out = {name for name, block in variables.items() if block.get("role", "latent") in ("latent", "supervised")} - {
+        *spec["q"]
+    }
+    found |= {f"derived {mode}"} if left_out else set()
     found |= {"labels of slots" for name in inside if variables[name].get("role") == "supervised"}
     found |= {f"in a plate by {spec['q'].get(name, {}).get('gradient', 'reparameterised')}" for name in inside & set(spec["q"])}
     found |= {"nested plates" for block in variables.values() if len(block.get("plate", "s")) > 1}
@@ -282,8 +287,14 @@ def made(text: str, seed: int) -> Model:
     """A model at random weights."""
     generator = torch.Generator().manual_seed(seed)
     model = random_model(load(compile_text(text, "random.yaml").code, "random"), generator)
-    model.load_state_dict({n: SPREAD * torch.randn(v.shape, generator=generator) for n, v in model.state_dict().items()})
+    model.load_state_dict({n: random_weights(v, generator) for n, v in model.state_dict().items()})
     return model
+
+
+def random_weights(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Weights under which nothing is certain, however wide the layer."""
+    narrow = min(1.0, (WIDE / max(like.shape, default=1)) ** 0.5)
+    return SPREAD * narrow * torch.randn(like.shape, generator=generator)
 
 
 def missing(value: Tensor) -> float:

@@ -58,6 +58,8 @@ INSIDE: list[Block] = [
 ]
 POOLS = ("sum", "mean", "max", "attention")
 CELLS = 16  # of the enumerated variables of a spec in plates together
+DERIVED = 0.25  # the share of the specs whose q leaves something out
+UNKNOWN = ("score_function", "ordinal")  # which a rule may choose, as it may relax a draw, and no oracle knows
 LOOP = 0.4  # the share of the specs that may read what was before
 
 
@@ -77,7 +79,7 @@ def random_spec(seed: int, refusals: Counter[str] | None = None) -> str:
         except Exception as error:
             error.add_note(text)
             raise
-        if Oracle(text).samples:
+        if Oracle(written_out(text)).samples:
             return text
         refusals[TOO_LONG] += 1
 
@@ -98,10 +100,7 @@ class Author:
             0
         ]
         parts = {"variables": self.variables, "p": self.p(), "q": self.q()}
-        lines = ["model: random"]
-        for part, blocks in parts.items():
-            lines += [f"{part}:", *(f"  {name}: {flow(block)}" for name, block in blocks.items())]
-        return "\n".join([*lines, f"objective: {flow(self.objective())}", ""])
+        return "\n".join(["model: random", *lines(parts), f"objective: {flow(self.objective())}", ""])
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -172,7 +171,7 @@ class Author:
                 before = [*before, name]
         return made
 
-    def q(self) -> dict[str, Block]:
+    def q(self) -> dict[str, Any]:
         made: dict[str, Block] = {}
         before = self.named("given") + self.named("observed")
         how = self.random.choice(["enumerate", "score_function", "either", "either", "either"])
@@ -190,7 +189,8 @@ class Author:
                     made[name]["distribution"] = family
                 made[name] |= self.gradient(name, how)
             before = [*before, name]
-        return {name: made[name] for name in sorted(made)}
+        kept = made if self.number else left_out(made)  # a default network is not smooth
+        return {name: kept[name] for name in sorted(kept)}
 
     def family(self, name: str) -> str:
         """Sometimes another family over the same support; a number is normal."""
@@ -242,14 +242,15 @@ def random_plate_spec(seed: int, refusals: Counter[str] | None = None) -> str:
     while True:
         text = PlateAuthor(random).text()
         try:
-            compile_text(text, "random.yaml")
+            plan = compile_text(text, "random.yaml").plan
         except UserError as error:
             refusals.update(diagnostic.code for diagnostic in error.diagnostics)
             continue
         except Exception as error:
             error.add_note(text)
             raise
-        return text
+        if all(draw.gradient != "concrete" and (draw.gradient, draw.family.name) != UNKNOWN for draw in plan.draws):
+            return text
 
 
 @dataclass
@@ -266,10 +267,7 @@ class PlateAuthor:
         self.declare()
         bound = self.random.choices(["self_normalised", "importance", "importance_dreg"], (6, 2, 1))[0]
         parts = {"plates": self.plates, "variables": self.variables, "p": self.p(), "q": self.q(bound)}
-        lines = ["model: random"]
-        for part, blocks in parts.items():
-            lines += [f"{part}:", *(f"  {name}: {flow(block)}" for name, block in blocks.items())]
-        return "\n".join([*lines, f"objective: {flow(self.objective(bound))}", ""])
+        return "\n".join(["model: random", *lines(parts), f"objective: {flow(self.objective(bound))}", ""])
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -344,7 +342,7 @@ class PlateAuthor:
             before = [*before, name] if not self.variables[name].get("missing") else before
         return made
 
-    def q(self, bound: str) -> dict[str, Block]:
+    def q(self, bound: str) -> dict[str, Any]:
         made, before = dict[str, Block](), self.named("given", "observed")
         how = self.random.choice(["enumerate", "either", "either"]) if bound != "importance_dreg" else "enumerate"
         if self.loops and self.chance(0.4):
@@ -357,7 +355,7 @@ class PlateAuthor:
             elif self.variables[name]["distribution"] != "normal":
                 made[name]["gradient"] = "enumerate"
             before = [*before, name]
-        return made
+        return left_out(made)
 
     def order(self, roles: list[str]) -> list[str]:
         """Variables in any order, as a rule the count first."""
@@ -391,6 +389,30 @@ class PlateAuthor:
         return {"parents": parents, "network": network | pool} | made
 
 
-def flow(block: Block) -> str:
-    """A block on one line."""
-    return yaml.safe_dump(block, sort_keys=False, default_flow_style=True, width=1000).strip()
+def left_out(q: dict[str, Block]) -> dict[str, Any]:
+    """Sometimes q without its last conditionals, or without any, in one order of the inversion or the other."""
+    random = Random(repr(q))
+    if random.random() > DERIVED:
+        return dict(q)
+    kept = dict(list(q.items())[: random.randint(0, len(q) - 1)])
+    return random.choice([{}, {"derive": "reverse"}, {"derive": "topological"}]) | kept
+
+
+def written_out(text: str) -> str:
+    """A spec with what it leaves out of q, for who can read and not derive."""
+    spec, graph = yaml.safe_load(text), compile_text(text, "random.yaml").graph
+    derived = yaml.safe_load(str(graph.spec))["q"]
+    written = spec.get("q", {})
+    spec["q"] = {name: written.get(name, derived[name]) for name in derived}
+    return str(yaml.safe_dump(spec, sort_keys=False))
+
+
+def lines(parts: dict[str, dict[str, Any]]) -> list[str]:
+    """The blocks of every part, each on a line; a part that is empty is left out."""
+    filled = {part: blocks for part, blocks in parts.items() if blocks}
+    return [line for part in filled for line in (f"{part}:", *(f"  {k}: {flow(block)}" for k, block in filled[part].items()))]
+
+
+def flow(block: object) -> str:
+    """A block, or a word, on one line."""
+    return yaml.safe_dump(block, sort_keys=False, default_flow_style=True, width=1000).strip().removesuffix("\n...")

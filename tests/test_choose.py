@@ -118,8 +118,7 @@ def test_samples_by_default(variables: dict[str, str], q: dict[str, str], object
 
 def test_a_temperature_is_shown_where_there_is_one() -> None:
     spec = graph_of({"z": "distribution: bernoulli, size: 7", "y": LABEL}, {"z": "[x]", "y": "[x]"}).spec
-    assert spec.q is not None
-    assert {name: conditional.temperature for name, conditional in spec.q.items()} == {"z": 0.66, "y": None}
+    assert {name: conditional.temperature for name, conditional in spec.q.conditionals.items()} == {"z": 0.66, "y": None}
 
 
 CLOSED = "{kl: closed}"

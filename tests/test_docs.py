@@ -94,8 +94,11 @@ def test_the_reference_has_every_key_with_its_docstring(block: type[Block]) -> N
     section = text.split(f"\n### {heading}\n")[1].split("\n### ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.*) \| (.+) \|$", section, re.MULTILINE)
     said = {key: (default, meaning) for key, _, default, meaning in rows}
-    assert list(said) == block.words()
+    beside = {"conditionals"} if block.__name__ == "Recognition" else set()  # which have the names of variables
+    assert list(said) == [key for key in block.words() if key not in beside]
     for name, meaning in docstrings(block).items():
+        if name in beside:
+            continue
         field = block.model_fields[name]
         default, written = said[field.alias or name]
         assert written.replace(r"\|", "|") == meaning

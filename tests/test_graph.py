@@ -156,7 +156,7 @@ def test_without_anything_to_infer_q_may_be_empty_or_left_out() -> None:
     graph = graph_of(variables, "  image: []", None)
     assert graph.q.conditionals == {}
     assert lint(graph) == []
-    assert graph.spec.q == {}
+    assert graph.spec.q.conditionals == {}
 
 
 def test_p_may_point_from_an_observed_variable_to_a_latent_one() -> None:

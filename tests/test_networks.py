@@ -463,8 +463,7 @@ def test_defaults_follow_from_the_shapes(
 ) -> None:
     """A convolution for each halving that leads to at most 7 pixels, and one layer as wide as the larger end."""
     spec = compile_text(TEXT.replace("HEIGHT", str(height)).replace("WIDTH", str(width)), "m.yaml").graph.spec
-    assert spec.q
-    seen, made = spec.q["z"].network, spec.p["image"].network
+    seen, made = spec.q.conditionals["z"].network, spec.p["image"].network
     assert (seen.channels, seen.hidden) == (channels, (seen_by,))
     assert (made.channels, made.hidden) == (channels[::-1], (made_by,))
     assert f"kind: conv, channels: {list(channels)}, hidden: [{seen_by}]" in str(spec)
@@ -473,8 +472,7 @@ def test_defaults_follow_from_the_shapes(
 def test_defaults_of_a_residual_network_are_three_layers_of_one_width() -> None:
     text = TEXT.replace("HEIGHT", "5").replace("WIDTH", "5").replace("kind: conv", "kind: residual").replace("deconv", "mlp")
     spec = compile_text(text, "m.yaml").graph.spec
-    assert spec.q
-    assert spec.q["z"].network.hidden == (64, 64, 64)
+    assert spec.q.conditionals["z"].network.hidden == (64, 64, 64)
     assert spec.p["image"].network.hidden == (128, 128)
 
 

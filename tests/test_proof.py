@@ -196,7 +196,7 @@ BUILT |= {f"pool {pool}" for pool in ("sum", "mean", "max", "attention")} | {
     f"initial {begin}" for begin in ("zero", "learned")
 }
 BUILT |= {f"in a plate by {how}" for how in ("enumerate", "score_function", "reparameterised")}
-BUILT |= {"previous in p", "previous in q", "missing elements"}
+BUILT |= {"previous in p", "previous in q", "missing elements", "derived topological", "derived reverse"}
 
 PLATED = """model: random
 plates:

@@ -166,7 +166,9 @@ def test_every_key_is_explained_and_every_definition_named() -> None:
 def test_no_mapping_is_open() -> None:
     """A block knows its keys, and a map of names what it holds; what a class of one's own is given can be anything."""
     for node in nodes(SCHEMA):
-        if node.get("type") == "object" and "properties" in node:
+        if node is SCHEMA["definitions"]["Recognition"]:
+            assert node["additionalProperties"] == {"$ref": "#/definitions/Conditional"}
+        elif node.get("type") == "object" and "properties" in node:
             assert node["additionalProperties"] is False
         elif node.get("type") == "object":
             assert node["additionalProperties"] or node is SCHEMA["definitions"]["Network"]["properties"]["options"]
@@ -190,6 +192,11 @@ def test_it_says_nothing_that_draft_7_does_not_know() -> None:
         ("q: {digit: [image], style: []}", True),
         ("q: {digit: {parents: [image]}, style: {}}", True),
         ("q: {digit: image}", False),
+        ("q: {derive: reverse, digit: [image]}", True),
+        ("q: {derive: }", False),
+        ("q: {derive: leaves}", False),
+        ("q: {derive: [image]}", False),
+        ("derive: reverse", False),
         ("q: {digit: [image, 7]}", False),
         ("q: {digit: [image, image]}", False),
         ("data: {source: digits, columns: {}, labels: {digit: {rows: 5}}}", True),

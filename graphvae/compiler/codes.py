@@ -173,10 +173,10 @@ _GRAPH = {
     ),
     "GV107": Code(
         "a definition is missing: a conditional, a network, a shape or a column",
-        "Everything that is observed is scored by p, everything that is not is inferred by q, a deterministic variable is "
-        "computed by a network, and what the data knows has a column.",
+        "Everything that is observed is scored by p, a deterministic variable is computed by a network, and what the data "
+        "knows has a column.",
         "Write what is missing; the hint shows how.",
-        example="missing_in_q",
+        example="observed_without_conditional",
     ),
     "GV108": Code(
         "p and q disagree about a variable",
@@ -211,12 +211,6 @@ _GRAPH = {
         "Everything that depends on enumerated variables is computed for all their joint values, whose number is a product.",
         "Leave a gradient to the rule, which enumerates what fits, or raise objective.max_cells if you mean it.",
         example="max_cells",
-    ),
-    "GV113": Code(
-        "part of the language that is not built yet",
-        "The text is right, and this version cannot compile it.",
-        "Write the model without it for now.",
-        example="missing_q",
     ),
     "GV114": Code(
         "nothing is observed",
@@ -268,6 +262,19 @@ _GRAPH = {
         "channel, height and width of an event, and the plates.",
         "Follow the hint: name a parent, an axis or a function that is there, or reduce what is too much.",
         example="expression_of_a_stranger",
+    ),
+    "GV121": Code(
+        "a written conditional of q that needs one that is left out",
+        "What q leaves out is derived from p given all that is written, and so it is sampled after that.",
+        "Write the other conditional as well, or leave both out.",
+        example="derived_parent",
+    ),
+    "GV122": Code(
+        "a conditional of q that cannot be derived from p",
+        "Slots of a plate may depend on each other given what is known: a conditional in a plate, which is the same for every "
+        "slot, cannot say so, and p alone does not tell in which order they should be sampled, nor what should gather them.",
+        "Take the other order, or write the conditional by hand, as the hint says.",
+        example="derived_slots",
     ),
 }
 

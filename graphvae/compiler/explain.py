@@ -17,7 +17,7 @@ from graphvae.compiler.errors import Diagnostic
 from graphvae.compiler.factors import Factorisation, bounds, factorise
 from graphvae.compiler.families import Gradient
 from graphvae.compiler.gradients import divergence
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, SubmodelNode
+from graphvae.compiler.graph import ConditionalNode, Derived, ModelGraph, Side, SideName, SubmodelNode
 from graphvae.compiler.lints import lint
 from graphvae.compiler.order import flat, loops
 from graphvae.compiler.plan import SAMPLE
@@ -172,6 +172,7 @@ class Explanation:
     model: str
     p: Factorisation
     q: Factorisation
+    derived: tuple[Derived, ...]
     plates: tuple[Plated, ...]
     loops: tuple[Looped, ...]
     gathered: tuple[Gathered, ...]
@@ -187,6 +188,7 @@ class Explanation:
     def __str__(self) -> str:
         parts = [
             [*_factorised(self.p), *_factorised(self.q)],
+            *(part for each in self.derived for part in _paragraph("derived from p", _derived(each))),
             *_paragraph("plates", map(_plated, self.plates)),
             *_paragraph("slot by slot", map(_looped, self.loops)),
             *_paragraph("gathered over slots", map(_gathered, self.gathered)),
@@ -244,6 +246,7 @@ def explain(graph: ModelGraph) -> Explanation:
         model=graph.spec.model,
         p=factorise(graph, graph.p),
         q=factorise(graph, graph.q),
+        derived=graph.derived,
         plates=tuple(_plates(graph)),
         loops=tuple(row for side in (graph.q, graph.p) for row in _loops(side)),
         gathered=tuple(row for side in (graph.q, graph.p) for row in _gathers(graph, side)),
@@ -440,6 +443,15 @@ def _broken(product: str) -> list[str]:
     wrapper = textwrap.TextWrapper(WIDTH, " " * 4, " " * 6, break_long_words=False, break_on_hyphens=False)
     lines = wrapper.wrap(re.sub(r"(?<!\)) ", "\N{NO-BREAK SPACE}", product))
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _derived(row: Derived) -> Iterator[tuple[str, str]]:
+    """An inversion of p: what it makes of q, in the opposite of the order in which it takes variables out of p."""
+    first = {"topological": "the roots of p are eliminated first", "reverse": "the leaves of p are eliminated first"}
+    yield row.mode, first[row.mode]
+    yield "eliminated", ", ".join(row.eliminated) or "nothing"
+    yield "sampled", ", ".join(row.conditionals)
+    yield from (("assumed", note) for note in row.notes)
 
 
 def _plated(row: Plated) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from graphvae.compiler.dag import ancestors
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import Family
+from graphvae.compiler.inversion import Mode
 from graphvae.compiler.spec import Conditional, Role, Spec
 
 if TYPE_CHECKING:
@@ -164,6 +165,24 @@ class SubmodelNode:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """The conditionals of q that nobody wrote, in q's order, and the inversion of p that they come from.
+
+    `mode` says what is eliminated first, `eliminated` in which order, and `notes` what was assumed. `submodel` is the path to
+    the sub-model whose own q it is, "" for the model itself.
+    """
+
+    mode: Mode
+    conditionals: tuple[str, ...]
+    eliminated: tuple[str, ...]
+    notes: tuple[str, ...]
+    submodel: str = ""
+
+    def __str__(self) -> str:
+        return f"q of {', '.join(self.conditionals)} is derived from p ({self.mode})"
+
+
+@dataclass(frozen=True)
 class Group:
     """Conditionals that are computed together: the slots of an ordered plate one after the other, or a sub-model's.
 
@@ -217,7 +236,14 @@ class Side:
 
     def children(self, name: str) -> list[str]:
         """What depends on a variable."""
-        return [child for parent, child in self.edges if parent == name]
+        return list(self._children.get(name, ()))
+
+    @cached_property
+    def _children(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for parent, child in self.edges:
+            found.setdefault(parent, []).append(child)
+        return found
 
     def ancestors(self, name: str) -> set[str]:
         """Every variable on which this one depends, however far, in its own slot and in those before."""
@@ -237,7 +263,10 @@ class Side:
 
 @dataclass(frozen=True)
 class ModelGraph:
-    """p and q over the same variables, and the completed spec that says the same."""
+    """p and q over the same variables, and the completed spec that says the same.
+
+    `derived` says what of q follows from p, the model's own before that of its sub-models.
+    """
 
     spec: Spec
     variables: Mapping[str, VariableNode]
@@ -245,10 +274,16 @@ class ModelGraph:
     q: Side
     plates: Mapping[str, PlateNode] = field(default_factory=dict)
     submodels: Mapping[str, SubmodelNode] = field(default_factory=dict)
+    derived: tuple[Derived, ...] = ()
 
     def named(self, *roles: str) -> list[str]:
         """The variables with these roles, in the order of the text."""
         return [name for name, node in self.variables.items() if node.role in roles]
+
+    @property
+    def notes(self) -> list[str]:
+        """What of q nobody wrote, and what was assumed of it."""
+        return [note for each in self.derived for note in (str(each), *each.notes)]
 
     def draws_before(self, name: str) -> list[str]:
         """The sampled variables among a variable's ancestors in q: with one of them, a label's importance weights vary."""
@@ -279,9 +314,9 @@ class ModelGraph:
     def check(self) -> None:
         """What must hold of any graph that `resolve` makes; a failure is a fault of ours."""
         for side in (self.p, self.q):
-            order = list(side.conditionals)
+            order = {name: place for place, name in enumerate(side.conditionals)}
             assert all(parent in self.variables for parent, _ in side.edges)
-            assert all(order.index(parent) < order.index(child) for parent, child in side.edges if parent in side.conditionals)
+            assert all(order[parent] < order[child] for parent, child in side.edges if parent in order)
         assert all(name in self.q.conditionals for name in self.named("latent", "supervised"))
         assert all(name in self.p.conditionals for name in self.named("latent", "supervised", "observed"))
 

@@ -50,16 +50,19 @@ class Inversion:
 class Plates:
     """The plates around a variable, the outermost first; what counts a plate's slots; what is read in the slot before.
 
-    A plate is seen as two slots, which is as many as it takes to tell what stays in a slot from what goes between slots.
+    A plate is seen as two slots, which is as many as it takes to tell what stays in a slot from what goes between slots; those
+    that are `single` have one.
     """
 
     around: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counts: Mapping[str, str] = field(default_factory=dict)
     previous: Parents = field(default_factory=dict)
+    single: frozenset[str] = frozenset()
 
     def copies(self, variable: str) -> list[Node]:
-        """A variable in both slots of each of its plates."""
-        return [(variable, slots) for slots in product((0, 1), repeat=len(self.around.get(variable, ())))]
+        """A variable in the slots of each of its plates."""
+        slots = [(0,) if plate in self.single else (0, 1) for plate in self.around.get(variable, ())]
+        return [(variable, each) for each in product(*slots)]
 
     def meet(self, node: Node, other: Node) -> bool:
         """Whether two nodes stand in the same slot of every plate that they share."""

@@ -37,7 +37,7 @@ def own_kinds(graph: ModelGraph) -> set[str]:
 
 
 def _networks(spec: Spec) -> list[Network]:
-    return [row.network for row in (*spec.p.values(), *(spec.q or {}).values()) if row.network]
+    return [row.network for row in (*spec.p.values(), *spec.q.conditionals.values()) if row.network]
 
 
 def _findings(network: Network, plugin: Plugin | None) -> Iterator[Diagnostic]:

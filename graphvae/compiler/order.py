@@ -51,8 +51,9 @@ def _arranged(side: SideName, nodes: Nodes, path: str) -> tuple[Unit, ...]:
     _check_apart(side, outer, nodes)
 
     def unit(each: str) -> Unit:
-        inside = {name: node for name, node in nodes.items() if piece[name] == each}
-        return each if each in inside else Group("call", each, _arranged(side, inside, each))
+        if each in nodes:
+            return each
+        return Group("call", each, _arranged(side, {name: node for name, node in nodes.items() if piece[name] == each}, each))
 
     def loop(body: _Body) -> Group:
         inside = {each: tuple(before for before in pieces[each] if before in body.pieces) for each in body.pieces}

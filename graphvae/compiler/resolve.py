@@ -13,6 +13,8 @@ from typing import TypedDict
 
 from graphvae.compiler import structure
 from graphvae.compiler.computed import check_expressions, parsed, with_event, with_numbers
+from graphvae.compiler.derive import derive
+from graphvae.compiler.errors import Span
 from graphvae.compiler.families import FAMILIES, Family
 from graphvae.compiler.gradients import RELAXED, TEMPERATURE, Choice, check_draws, choose
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, Side, SideName, VariableNode
@@ -43,10 +45,14 @@ def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:
     structure.check_defined(variables, spec)
     structure.check_plates(plates, variables, spec)
     maker = _Maker(spec, plugin, imported, plates, variables)
-    p = maker.side("p")
-    q = _with_gradients(maker.side("q"), p, spec.objective)
+    p = maker.side("p", maker.conditionals("p"))
+    written = maker.conditionals("q")
+    derived, left_out = derive(spec, p, written, maker.variables, plates)
+    q = maker.side("q", written | maker.derived(left_out, p))
+    q = _with_gradients(q, p, spec.objective)
     variables = maker.variables
-    graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q, plates, imported.submodels)
+    found = tuple(each for each in (derived, *imported.derived) if each.conditionals)
+    graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q, plates, imported.submodels, found)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
     check_draws(graph)
@@ -116,7 +122,7 @@ def _plates_of(name: str, spec: Spec) -> tuple[str, ...]:
 
 
 def _sides(spec: Spec) -> list[tuple[SideName, Mapping[str, Conditional]]]:
-    return [("p", spec.p), ("q", spec.q or {})]
+    return [("p", spec.p), ("q", spec.q.conditionals)]
 
 
 def _event_of_conditional(name: str, spec: Spec) -> tuple[int, ...]:
@@ -135,8 +141,14 @@ class _Maker:
     plates: Mapping[str, PlateNode]
     variables: dict[str, VariableNode]
 
-    def side(self, side: SideName) -> Side:
-        """P or q, every conditional behind its parents."""
+    def side(self, side: SideName, nodes: Mapping[str, ConditionalNode]) -> Side:
+        """P or q, every conditional behind its parents, and complete."""
+        units, inner = arrange(side, nodes), getattr(self.imported, side)
+        made = {name: nodes[name] if name in inner else self.completed(side, nodes[name]) for name in flat(units)}
+        return Side(side, made, units)
+
+    def conditionals(self, side: SideName) -> dict[str, ConditionalNode]:
+        """The conditionals that this text and its sub-models write, and the standard priors of p."""
         written = dict(_sides(self.spec))[side]
         inner: Mapping[str, ConditionalNode] = getattr(self.imported, side)
         nodes = {name: replace(node, **self.around(node.variable, node.parents)) for name, node in inner.items()}
@@ -146,21 +158,27 @@ class _Maker:
             missing = [name for name, node in self.variables.items() if node.inferred and name not in nodes]
             nodes |= {name: self.standard(self.variables[name]) for name in missing}
         structure.check_acyclic(side, {name: node.before for name, node in nodes.items()}, self.spec)
-        units = arrange(side, nodes)
-        made = {name: self.completed(side, nodes[name]) if name in written else nodes[name] for name in flat(units)}
-        return Side(side, made, units)
+        return nodes
+
+    def derived(self, left_out: Mapping[str, Conditional], p: Side) -> dict[str, ConditionalNode]:
+        """What q leaves out; messages about it point at the conditional of p."""
+        return {name: self.node(self.variables[name], each, p.conditionals[name].span) for name, each in left_out.items()}
 
     def bound(self, side: SideName, name: str, written: Conditional, defined: Collection[str]) -> ConditionalNode:
         """A conditional as it is written, with its names bound."""
         variable = self.variables[name]
         check_outer(side, name, written, self.imported, self.spec)
         structure.check_parents(side, variable, written, self.spec, self.variables, self.plates, defined)
+        return self.node(variable, written, self.spec.key(side, name))
+
+    def node(self, variable: VariableNode, written: Conditional, span: Span | None) -> ConditionalNode:
+        """A conditional of the model itself, its family and its plates found."""
         family, number = variable.family, variable.number
         if written.distribution:
             family = FAMILIES[written.distribution]
             own = family.number is not None and not family.number.argument  # what bounds the values is the variable's
             number = _number(family, written) if own else variable.number
-        node = ConditionalNode(variable, family, written, self.spec.key(side, name), number)
+        node = ConditionalNode(variable, family, written, span, number)
         return replace(
             node,
             indices=tuple(parent.variable for parent in written.parents if parent.variable in self.plates),
@@ -169,9 +187,7 @@ class _Maker:
 
     def standard(self, variable: VariableNode) -> ConditionalNode:
         """The standard prior."""
-        standard = Conditional(parameters=_standard(variable.family))
-        node = ConditionalNode(variable, variable.family, standard, variable.span, variable.number)
-        return replace(node, **self.around(variable, []))
+        return self.node(variable, Conditional(parameters=_standard(variable.family)), variable.span)
 
     def around(self, variable: VariableNode, parents: Iterable[str]) -> _Around:
         """The plates that a conditional gathers over, and the counts and slots of its plates."""
@@ -239,7 +255,8 @@ def _parameters(family: Family | None, written: Conditional) -> dict[str, Parame
 def _complete(spec: Spec, variables: Mapping[str, VariableNode], p: Side, q: Side) -> Spec:
     """The spec with every default in it, in the order of the text."""
     declared = {name: variable.model_copy(update=_options(variables[name])) for name, variable in spec.variables.items()}
-    return spec.model_copy(update={"variables": declared, "p": _ordered(p, variables), "q": _ordered(q, variables)})
+    whole = spec.q.model_copy(update={"derive": None, "conditionals": _ordered(q, variables)})
+    return spec.model_copy(update={"variables": declared, "p": _ordered(p, variables), "q": whole})
 
 
 def _options(node: VariableNode) -> dict[str, object]:

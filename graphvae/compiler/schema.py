@@ -174,7 +174,8 @@ def _joined(text: str) -> str:
 
 def _with_short_forms(definitions: Mapping[str, Any]) -> dict[str, Any]:
     """Beside the long forms, the short ones that blocks write out (`Block.written_out`)."""
-    return {**definitions, **_lists_of_parents(definitions["Conditional"]), **_labels_by_variable(definitions)}
+    parents, recognition = _lists_of_parents(definitions["Conditional"]), _recognition(definitions)
+    return {**definitions, **parents, **recognition, **_labels_by_variable(definitions)}
 
 
 def _lists_of_parents(conditional: JsonSchemaValue) -> dict[str, Any]:
@@ -182,6 +183,13 @@ def _lists_of_parents(conditional: JsonSchemaValue) -> dict[str, Any]:
     either = {key: conditional[key] for key in ("title", "description")}
     either["anyOf"] = [parents, {"$ref": "#/definitions/ConditionalInFull"}]
     return {"Conditional": either, "ConditionalInFull": {**conditional, "title": "Conditional in full"}}
+
+
+def _recognition(definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditionals stand beside the key `derive`."""
+    block = definitions["Recognition"]
+    named = {key: block["properties"]["conditionals"][key] for key in ("propertyNames", "additionalProperties")}
+    return {"Recognition": {**block, "properties": {"derive": block["properties"]["derive"]}, **named}}
 
 
 def _labels_by_variable(definitions: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,6 +324,7 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
                 {"properties": {"submodels": {"minProperties": 1}}, "required": ["submodels"]},
             ]
         },
+        {"properties": {block: {"properties": {"derive": False}} for block in ("variables", "p")}},
         _conditionals("p", distribution=False, gradient=False, temperature=False),
         _under(_has(samples=[1]), gradient={"not": {"const": "score_function"}}),
         _under(_has(bound=["importance", "importance_dreg"]), gradient={"not": {"const": "straight_through"}}),

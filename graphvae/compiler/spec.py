@@ -27,6 +27,7 @@ from graphvae.compiler.block import Block, Seen
 from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import FAMILIES, Gradient
 from graphvae.compiler.findings import BOUNDS, diagnose
+from graphvae.compiler.inversion import Mode
 from graphvae.compiler.source import Map, Seq, Source, is_text
 
 
@@ -104,6 +105,13 @@ def _family(value: object) -> object:
 
 def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _no_conditional(value: object) -> object:
+    if isinstance(value, dict | list):
+        what = "topological or reverse (a variable cannot be called so)"
+        raise PydanticCustomError("alternatives", "{what}", {"what": what})
+    return value
 
 
 _to_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -301,6 +309,33 @@ class Conditional(Repeated):
     def written_out(cls, data: Any) -> Any:
         """A bare list is short for the parents."""
         return _with_parents(data) if isinstance(data, Seq) else data
+
+
+class Recognition(Block):
+    """The recognition model: conditionals by the names of their variables; those that are left out are derived from p."""
+
+    derive: Annotated[Mode | None, BeforeValidator(_no_conditional)] = None
+    """How p is inverted to what is left out: `topological` eliminates the roots of p first, so that q begins next to the data;
+    `reverse` its leaves, so that q begins at the roots. Left out: topological."""
+    conditionals: dict[VariableName, Conditional] = Field(default_factory=dict)
+    """The conditionals that are written."""
+
+    @classmethod
+    def written_out(cls, data: Any) -> Any:
+        """What a text has beside `derive` are the conditionals."""
+        if not isinstance(data, Map):
+            return data
+        longer, conditionals = Map(data.span), Map(data.span)
+        longer.put("conditionals", conditionals, data.span, data.span)
+        for key in data:
+            (longer if key == "derive" else conditionals).put(key, data[key], data.key_spans[key], data.spans[key])
+        return longer
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        made: dict[str, Any] = dump(self)
+        conditionals: dict[str, Any] = made.pop("conditionals")
+        return made | conditionals
 
 
 class Plate(Block):
@@ -623,8 +658,8 @@ class Spec(Block):
     """The variables, by name."""
     p: dict[VariableName, Conditional]
     """The generative model. A latent or supervised variable left out has its family's standard prior."""
-    q: dict[VariableName, Conditional] | None = None
-    """The recognition model."""
+    q: Recognition = Field(default_factory=Recognition)
+    """The recognition model. What is left out of it, or all of it, is derived from p."""
     objective: Objective = Field(default_factory=Objective)
     """The bound, its samples and its weights."""
     data: Data | None = None

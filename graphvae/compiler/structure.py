@@ -13,7 +13,7 @@ from graphvae.compiler.data_rules import check_data, check_role
 from graphvae.compiler.errors import Span, SpecError, closest, did_you_mean
 from graphvae.compiler.expression_shapes import EVENT_AXES
 from graphvae.compiler.families import FAMILIES, INFINITY, Family
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, SideName, VariableNode
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, Side, SideName, VariableNode
 from graphvae.compiler.spec import Conditional, Reference, Repeated, Schedule, Spec, Variable
 
 _NETWORK = "{name}: {{parents: [PARENTS], network: {{hidden: [WIDTH]}}}}"
@@ -75,9 +75,9 @@ def _check_values(name: str, variable: Variable) -> None:
 
 
 def check_names(spec: Spec) -> None:
-    """A plate, a sub-model and a variable have different names."""
+    """A plate, a sub-model, a variable and a key of q have different names."""
     for name in spec.plates:
-        if name in spec.variables or name in spec.p or name in (spec.q or {}):
+        if name in spec.variables or name in spec.p or name in spec.q.conditionals:
             message = f"'{name}' is both a plate and a variable"
             raise SpecError.of("GV117", message, spec.key("plates", name), "give one of them another name")
         if name in ("sample", "row"):
@@ -86,13 +86,17 @@ def check_names(spec: Spec) -> None:
         if name in EVENT_AXES:
             message = f"a plate cannot be called '{name}', since expressions know an axis of every picture by that name"
             raise SpecError.of("GV117", message, spec.key("plates", name), "give it another name")
+    for block, name in [("variables", name) for name in spec.variables] + [("p", name) for name in spec.p]:
+        if name == "derive":
+            message = "a variable cannot be called 'derive', since q has a key of that name"
+            raise SpecError.of("GV055", message, spec.key(block, name), "give it another name")
     for name, variable in spec.variables.items():
         check_plates_there(f"'{name}'", variable, spec)
         if variable.collapse and (variable.distribution is None or variable.role not in ("latent", "supervised")):
             kind = variable.role if variable.distribution else "deterministic"
             message = f"'collapse' is for variables that q infers, and '{name}' is {kind}"
             raise SpecError.of("GV117", message, variable.key("collapse"), "leave it out")
-    for side in (spec.p, spec.q or {}):
+    for side in (spec.p, spec.q.conditionals):
         for name, conditional in side.items():
             check_plates_there(f"'{name}'", conditional, spec)
 
@@ -159,7 +163,7 @@ def check_defined(variables: Mapping[str, VariableNode], spec: Spec) -> None:
     """What has no distribution is defined by p or by q."""
     for name, node in variables.items():
         own = name in spec.variables
-        if own and node.role == "deterministic" and name not in spec.p and name not in (spec.q or {}):
+        if own and node.role == "deterministic" and name not in spec.p and name not in spec.q.conditionals:
             hint = f"give it a distribution, or define it in p or q: {_NETWORK.format(name=name)}"
             raise SpecError.of("GV107", f"'{name}' has no distribution, and neither p nor q defines it", node.span, hint)
 
@@ -477,7 +481,8 @@ def check_acyclic(side: SideName, parents: Parents, spec: Spec) -> None:
         return
     path = [*cycle, cycle[0]]
     message = f"{side} has a cycle: {' -> '.join(path)}" if len(cycle) > 1 else f"'{path[0]}' is its own parent in {side}"
-    places = [_place_of_edge((spec.p if side == "p" else spec.q or {}).get(child), parent) for parent, child in pairwise(path)]
+    written = spec.p if side == "p" else spec.q.conditionals
+    places = [_place_of_edge(written.get(child), parent) for parent, child in pairwise(path)]
     hint = "an arrow runs from a parent to its child" + ", and from a count to what is in its plates" * (None in places)
     raise SpecError.of("GV102", message, next((span for span in places if span), spec.key(side)), hint)
 
@@ -492,17 +497,24 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
     """Q covers what it must infer, p scores what is observed, and something is learned."""
     for name, node in graph.variables.items():
         if node.role == "observed" and name not in graph.p.conditionals:
-            hint = _stray(graph, "p", name) or f"write what it depends on, as in p: {{{name}: [PARENTS]}}"
+            other = closest(name, _strangers(graph, graph.p))
+            meant = f"'{other}' stands in p: did you mean '{name}'?" if other else ""
+            hint = meant or f"write what it depends on, as in p: {{{name}: [PARENTS]}}"
             raise SpecError.of("GV107", f"p has no conditional for the observed variable '{name}'", node.span, hint)
-        if node.inferred and spec.q is None:
-            hint = "write q: {NAME: [PARENTS]} for every latent and supervised variable; deriving q from p is not built yet"
-            raise SpecError.of("GV113", f"q is missing, and '{name}' is {node.role}", node.span, hint)
-        if node.inferred and name not in graph.q.conditionals:
-            message = f"q has no conditional for the {node.role} variable '{name}'"
-            hint = f"write what it is inferred from, as in q: {{{name}: [PARENTS]}}; deriving it from p is not built yet"
-            raise SpecError.of("GV107", message, node.span, _stray(graph, "q", name) or hint)
+    _check_strays(graph)
     _check_initials(graph)
     _check_learned(graph)
+
+
+def _check_strays(graph: ModelGraph) -> None:
+    """A variable is not derived where its conditional seems to stand in q under a misspelt name, which nothing reads."""
+    read = {parent for parents in graph.q.reach.values() for parent in parents}
+    unread = [name for name in _strangers(graph, graph.q) if name not in read]
+    for name in (name for each in graph.derived if not each.submodel for name in each.conditionals):
+        if other := closest(name, unread):
+            node = graph.variables[name]
+            message = f"q has no conditional for the {node.role} variable '{name}'"
+            raise SpecError.of("GV107", message, node.span, f"'{other}' stands in q: did you mean '{name}'?")
 
 
 def _check_initials(graph: ModelGraph) -> None:
@@ -523,11 +535,9 @@ def _check_learned(graph: ModelGraph) -> None:
         raise SpecError.of("GV115", "nothing in this model is learned", graph.spec.key("p"), hint)
 
 
-def _stray(graph: ModelGraph, side: SideName, name: str) -> str:
-    """A hint where a misspelt name has become a deterministic variable of its own."""
-    written = graph.p if side == "p" else graph.q
-    other = closest(name, (other for other in written.conditionals if other not in graph.spec.variables))
-    return f"'{other}' stands in {side}: did you mean '{name}'?" if other else ""
+def _strangers(graph: ModelGraph, side: Side) -> list[str]:
+    """What a side defines without a line under `variables`, which a misspelt name does as well."""
+    return [name for name in side.conditionals if name not in graph.spec.variables]
 
 
 def check_declarations(graph: ModelGraph) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from graphvae.compiler.errors import Span, SpecError, did_you_mean
 from graphvae.compiler.gradients import RELAXED
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, PlateNode, SideName, SubmodelNode, VariableNode
+from graphvae.compiler.graph import ConditionalNode, Derived, ModelGraph, PlateNode, SideName, SubmodelNode, VariableNode
 from graphvae.compiler.source import Map, read
 from graphvae.compiler.spec import Conditional, Reference, Role, Spec, Submodel, SubmodelDraw, SubmodelVariable, parse
 from graphvae.compiler.structure import check_plates_there
@@ -33,6 +33,7 @@ class Imported:
     p: dict[str, ConditionalNode]
     q: dict[str, ConditionalNode]
     plates: dict[str, PlateNode]
+    derived: list[Derived]
 
 
 def import_submodels(spec: Spec, resolve: Callable[[Spec], ModelGraph]) -> Imported:
@@ -43,7 +44,7 @@ def import_submodels(spec: Spec, resolve: Callable[[Spec], ModelGraph]) -> Impor
     Raises SpecError for a file that is not there, holds a mistake, or stands inside itself; for a name that means two things;
     and for a role or a draw that a variable cannot have.
     """
-    imported = Imported({}, {}, {}, {}, {})
+    imported = Imported({}, {}, {}, {}, {}, [])
     for name, block in spec.submodels.items():
         _check_name(name, block, spec)
         inner = _Inner(name, block, spec, resolve(_read(block, spec)))
@@ -53,6 +54,7 @@ def import_submodels(spec: Spec, resolve: Callable[[Spec], ModelGraph]) -> Impor
         imported.p.update(inner.conditionals("p"))
         imported.q.update(inner.conditionals("q"))
         imported.plates.update(inner.plates)
+        imported.derived.extend(inner.derived)
     return imported
 
 
@@ -81,7 +83,7 @@ def located(written: str, span: Span | None) -> Path:
 
 def _check_name(name: str, block: Submodel, spec: Spec) -> None:
     """A sub-model shares its name with nothing, and stands in plates that are there."""
-    for kind, names in (("plate", spec.plates), ("variable", {*spec.variables, *spec.p, *(spec.q or ())})):
+    for kind, names in (("plate", spec.plates), ("variable", {*spec.variables, *spec.p, *spec.q.conditionals})):
         if name in names:
             message = f"'{name}' is both a sub-model and a {kind}"
             raise SpecError.of("GV119", message, spec.key("submodels", name), "give one of them another name")
@@ -142,7 +144,7 @@ class _Inner:
     def _check_draw(self, name: str, draw: SubmodelDraw) -> None:
         outer, place = self._under(name), self.block.key("q", name)
         variable = self.variables[outer]
-        if outer in (self.outer.q or {}):
+        if outer in self.outer.q.conditionals:
             message = f"'{outer}' has its conditional in q here, which says how it is drawn"
             raise SpecError.of("GV119", message, place, f"write it there, as in q: {{{outer}: {{gradient: GRADIENT}}}}")
         if not variable.inferred or variable.collapse:
@@ -185,6 +187,19 @@ class _Inner:
         """Its variables, in the roles that they have in the outer model."""
         return {self._under(name): self._variable(node) for name, node in self.graph.variables.items()}
 
+    @property
+    def derived(self) -> list[Derived]:
+        """What of its own q is derived, as far as that is inferred in the outer model."""
+        return [
+            replace(
+                each,
+                conditionals=tuple(name for name in self._all(each.conditionals) if self.variables[name].inferred),
+                eliminated=self._all(each.eliminated),
+                submodel=self._path(each.submodel),
+            )
+            for each in self.graph.derived
+        ]
+
     def conditionals(self, side: SideName) -> dict[str, ConditionalNode]:
         """Its conditionals on one side, but those of what is known there."""
         nodes = (self.graph.p if side == "p" else self.graph.q).conditionals
@@ -212,7 +227,7 @@ class _Inner:
     def _role(self, node: VariableNode, wanted: SubmodelVariable) -> Role | Literal["deterministic"]:
         """The role that is wanted, or what follows from the conditionals of the outer model, or its own."""
         name = self._under(node.name)
-        inferred, scored = not node.evidence or name in (self.outer.q or {}), node.role != "given" or name in self.outer.p
+        inferred, scored = not node.evidence or name in self.outer.q.conditionals, node.role != "given" or name in self.outer.p
         if wanted.role:
             self._check_role(node, wanted.role, inferred, scored)
         follows = node.role if not node.evidence else "latent" if inferred else "observed" if scored else "given"

@@ -7,7 +7,7 @@ and those of q dashed. An arrow to the next slot of a plate carries the index of
 Plates are rounded boxes with their index and the number of their slots at the bottom right; sub-models are boxes with their
 name at the top left, around the names that they use inside. Where a plate would cross a box, which Graphviz cannot draw, it is
 named below the names of its variables, and the caption says so. A count is named at its plate and has no arrows to what it
-counts: its arrows lead to what names it as a parent.
+counts: its arrows lead to what names it as a parent. The caption of q says what of it is derived from p.
 
 Both panels hold the same variables and the same links, and what does not belong to a panel is invisible there: so the layout
 engine gives both the same order. Ranks run from top to bottom as p does, from causes down to what is observed.
@@ -122,6 +122,8 @@ class _Panel:
             lines.append(
                 f"{', '.join(map(self.slots, self.nested.crossing))} below a name: a plate whose box would cross another"
             )
+        if self.side.name == "q":
+            lines += _derived(self.graph)
         caption = "\\n".join(map(graphviz.escape, lines))
         panel = graphviz.Digraph(f"cluster_{self.side.name}", graph_attr={**_PANEL, "label": caption})
         self.fill(panel, self.nested.variables, self.nested.boxes)
@@ -185,6 +187,13 @@ class _Panel:
         if (link.lower, link.upper) in edges:
             return {"style": ARROWS[self.side.name], "dir": "back", **attributes}
         return {"style": "invis", **attributes}
+
+
+def _derived(graph: ModelGraph) -> list[str]:
+    """What of q is derived from p, by name where it is not all."""
+    names = [name for each in graph.derived for name in each.conditionals]
+    of = "" if len(names) == len(graph.named("latent", "supervised")) else f"{', '.join(names)} "
+    return [f"{of}derived from p"] * bool(names)
 
 
 def _row(*nodes: str) -> graphviz.Digraph:
