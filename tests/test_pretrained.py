@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_sweeps import in_this_process
 from torch import Tensor
 
 from graphvae.compiler.errors import FlagError, RunError
@@ -18,7 +19,6 @@ from graphvae.lab.models import new_model
 from graphvae.lab.pretrained import load_pretrained, read_pretrained
 from graphvae.lab.sweeps import Sweep, sweep
 from graphvae.lab.training import resume, train
-from test_sweeps import in_this_process
 
 GLYPH = """
 model: glyph

@@ -156,6 +156,8 @@ def _attributes(step: Step) -> Iterator[str]:
             yield from (_tensor(row) for row in step.parameters if row.kind in ("learned", "constant"))
         case Index():
             yield _buffer(step.value.python, f"torch.eye({step.size})")
+        case Assign() if step.constant:
+            yield _buffer(step.code, step.constant)
         case Call():
             yield f"self.{step.attribute} = {step.class_name}()"
         case Loop():

@@ -378,14 +378,16 @@ class _Scribe:
     def assigned(self, node: ConditionalNode, values: Mapping[str, Value], axes: frozenset[str]) -> Iterator[Step]:
         """What expressions compute."""
         for key, tree in node.expressions.items():
-            text = code_of(node, key, values, self.facts.graph, self.seen(node.variable.plates))
+            text, name = code_of(node, key, values, self.facts.graph, self.seen(node.variable.plates)), node.variable.name
             if node.family is None:
-                value = self.value(node.variable.name)
+                value = self.value(name)
             else:
-                value = Value(
-                    f"{node.variable.name}.{key}", self.temporaries[key], self.ordered(axes, node.variable.plates), text.event
-                )
-            yield Assign(value, text.code, text.needs, text.inputs, node.family is None, tree, node.span)
+                value = Value(f"{name}.{key}", self.temporaries[key], self.ordered(axes, node.variable.plates), text.event)
+            made = Assign(value, text.code, text.needs, text.inputs, node.family is None, tree, node.span)
+            if not text.inputs:
+                buffer = f"self.{self.attributes.create_name(f'{self.local(name)}_{key}')}"
+                made = replace(made, code=buffer, constant=text.code)
+            yield made
 
     def parameters(self, node: ConditionalNode, family: Family) -> list[Parameter]:
         labelled = self.whole.name == "q" and node.variable.role == "supervised"

@@ -319,7 +319,7 @@ def _check_deterministic(side: SideName, node: ConditionalNode, spec: Spec) -> N
     if conditional.network is None and conditional.value is None:
         hint = f"write {_NETWORK.format(name=name)}, or give it a distribution under 'variables'"
         raise SpecError.of("GV107", f"'{name}' is deterministic and has no network or value in {side}", span, hint)
-    if not conditional.parents:
+    if not conditional.parents and (conditional.network or conditional.value is None):
         message = f"'{name}' is deterministic and has no parents in {side}"
         raise SpecError.of("GV107", message, span, f"write {_NETWORK.format(name=name)}")
     for key in ("parameters", "gradient", "distribution", "temperature"):
