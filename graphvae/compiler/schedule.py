@@ -453,7 +453,8 @@ class _Scribe:
         graph, plate = self.facts.graph, group.name
         inside = flat(group.members)
         body_nodes = [self.whole.conditionals[name] for name in inside]
-        carried = list(dict.fromkeys(name for node in body_nodes for name in node.previous))
+        own = [node for node in body_nodes if node.variable.plates[-1:] == (plate,)]  # others run along a loop in this one
+        carried = list(dict.fromkeys(name for node in own for name in node.previous))
         read = list(dict.fromkeys([*(name for node in body_nodes for name in (*node.parents, *node.indices)), *carried]))
         self.hidden = (*self.hidden, plate)
         try:
