@@ -370,8 +370,9 @@ def _model_class(plan: Plan) -> Iterator[str]:
     yield "    }"
     if plan.counts:
         yield from _counts(plan)
-    if plan.frozen:
-        yield f"    frozen = ({''.join(f'{_literal(name)}, ' for name in plan.frozen).rstrip()})"
+    for key, names in (("frozen", plan.frozen), ("settled", plan.settled)):
+        if names:
+            yield f"    {key} = ({''.join(f'{_literal(name)}, ' for name in names).rstrip()})"
     if plan.bound != "self_normalised":
         yield f'    bound = "{plan.bound}"'
     yield f'    label_term = "{plan.label_term}"'

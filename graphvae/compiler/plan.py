@@ -317,7 +317,10 @@ class CountPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Both sides, and the facts that the model's class states. `span` is the place of the model in its spec."""
+    """Both sides, and the facts that the model's class states. `span` is the place of the model in its spec.
+
+    The sub-models that are `frozen` never train, and in those that are `settled` batch normalisation keeps its statistics.
+    """
 
     model: str
     class_name: str
@@ -332,6 +335,7 @@ class Plan:
     sizes: Mapping[str, int]
     counts: tuple[CountPlan, ...]
     frozen: tuple[str, ...]
+    settled: tuple[str, ...]
 
     def __str__(self) -> str:
         facts = [

@@ -38,7 +38,7 @@ from graphvae.compiler.plan import (
     Value,
     every_read,
 )
-from graphvae.compiler.structure import stated_event
+from graphvae.compiler.structure import batch_in_counted_slots, stated_event
 
 Axes = Mapping[str, frozenset[str]]
 
@@ -68,6 +68,7 @@ def schedule(graph: ModelGraph) -> Plan:
         sizes={name: plate.size for name, plate in graph.plates.items()},
         counts=tuple(_counts(graph)),
         frozen=tuple(name for name, submodel in graph.submodels.items() if submodel.frozen),
+        settled=tuple(dict.fromkeys(node.submodel for node in batch_in_counted_slots(graph))),
     )
 
 

@@ -116,7 +116,8 @@ def sweep(
         run: The sweep's folder; None for the next `sweep-NUMBER` under `runs/MODEL`.
         samples: Samples a row, when runs are evaluated.
         console: Where progress is shown; None for nowhere.
-        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
+        plugin: A Python file whose classes the spec names as kinds of networks, and whose functions its expressions call. It
+            is executed.
 
     Raises:
         SpecError: For every mistake in the spec at a point.

@@ -135,23 +135,26 @@ class Model(nn.Module):
     """What counts the slots of a plate, where not all are always active."""
     frozen: ClassVar[tuple[str, ...]] = ()
     """The sub-models that do not train, by the attributes that lead to them in the encoder and in the decoder."""
+    settled: ClassVar[tuple[str, ...]] = ()
+    """The sub-models in slots that may be inactive: batch normalisation there keeps the running statistics that it has."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        for part in self.frozen_parts():
+        for part in self.parts(self.frozen):
             part.requires_grad_(False)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The sub-models that do not train."""
+    def parts(self, paths: Sequence[str]) -> list[nn.Module]:
+        """The sub-models at these paths, in the encoder and in the decoder."""
         sides = [dict(side.named_modules()) for side in (self.encoder, self.decoder)]
-        return [modules[path] for path in self.frozen for modules in sides if path in modules]
+        return [modules[path] for path in paths for modules in sides if path in modules]
 
     def train(self, mode: bool = True) -> Self:
-        """Training or evaluation; what is frozen is always in evaluation."""
+        """Training or evaluation; what is frozen is always in evaluation, and statistics that are settled are."""
         super().train(mode)
-        for part in self.frozen_parts():
+        inside = [module for part in self.parts(self.settled) for module in part.modules()]
+        for part in [*self.parts(self.frozen), *(module for module in inside if isinstance(module, nn.BatchNorm1d))]:
             part.eval()
         return self
 
