@@ -399,7 +399,7 @@ class Model(nn.Module):
     def posterior_mean(self, posterior: Posterior) -> dict[str, Tensor]:
         """The weighted mean of every variable's draws, [row, plate..., event...]; of a category, its probabilities.
 
-        In a slot, it is the mean of the draws in which the slot is active.
+        In a slot, it is the mean of the draws in which the slot is active, and NaN where it is in none.
         """
         chosen = posterior.means if posterior.evidence is None else posterior.values
         return {
@@ -571,13 +571,13 @@ def conditional_means(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
 def active_mean(weight: Tensor, value: Tensor, variable: Variable, active: Tensor | None) -> Tensor:
     """The mean of a variable's values under weights [enumerations..., sample, row], in a slot over the cells that have it.
 
-    In a slot that no cell has, it is over all cells.
+    In a slot that no cell has, it is NaN.
     """
     if active is None:
         return weighted_mean(weight, value, variable.shape)
     share, event = weighted_mean(weight, active, variable.slots), len(variable.event)
-    active, share = torch.where(share > 0, active, 1.0), torch.where(share > 0, share, 1.0)
-    return weighted_mean(weight, value * trailing(active, event), variable.shape) / trailing(share, event)
+    there, active = torch.where(share > 0, share, torch.nan), trailing(active, event)
+    return weighted_mean(weight, active * torch.where(active > 0, value, 0.0), variable.shape) / trailing(there, event)
 
 
 def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tensor:
