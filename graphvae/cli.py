@@ -34,7 +34,9 @@ Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help=
 DataPath = Annotated[Path | None, typer.Option("--data", metavar="PATH", help="The folder of the data's files, or the file.")]
 PluginPath = Annotated[
     Path | None,
-    typer.Option("--plugin", metavar="FILE", help="A Python file of your own, whose classes are kinds of networks."),
+    typer.Option(
+        "--plugin", metavar="FILE", help="A Python file of your own: classes for networks, and functions that expressions call."
+    ),
 ]
 
 

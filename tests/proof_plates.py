@@ -21,7 +21,7 @@ from test_emitted import by_pattern
 from torch import Tensor
 
 from graphvae.compiler.pipeline import compile_text
-from graphvae.compiler.plan import Draw, Loop, Plan, Step
+from graphvae.compiler.plan import Call, Draw, Loop, Plan, Step
 from graphvae.runtime import Block, Model, load
 
 ROUNDING = 1e-9
@@ -333,6 +333,8 @@ def shared(plan: Plan) -> Plan:
             if isinstance(step, Draw)
             else replace(step, body=steps(step.body))
             if isinstance(step, Loop)
+            else replace(step, side=replace(step.side, steps=steps(step.side.steps)))
+            if isinstance(step, Call)
             else step
             for step in own
         )

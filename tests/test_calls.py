@@ -450,6 +450,47 @@ def test_what_is_frozen_never_changes() -> None:
     assert not any(each.training for each in model.encoder.glyph.modules())
 
 
+MARK = """
+model: mark
+variables:
+  style: {distribution: normal, size: 2}
+  ink: {distribution: normal, size: 3, role: observed}
+p: {ink: {parents: [style], network: {hidden: [5], normalisation: batch}}}
+q: {style: {parents: [ink], network: {hidden: [5], normalisation: batch}}}
+"""
+BOARD = """
+model: board
+plates: {slot: {size: 3, active: count}}
+submodels: {mark: {spec: mark.yaml, plate: slot}}
+variables:
+  count: {distribution: categorical, values: [1, 2, 3], role: supervised}
+  board: {distribution: normal, size: 4, role: observed}
+p: {board: {parents: [mark.ink], network: {hidden: [5], pool: sum}}}
+q:
+  count: {parents: [board], network: {hidden: [5], normalisation: batch}}
+  mark.ink: {parents: [board, slot], network: {hidden: [5]}}
+"""
+
+
+def test_batch_normalisation_in_a_sub_model_sees_no_inactive_slot(tmp_path: Path) -> None:
+    """It trains, by the statistics that it has; that of the model itself, outside of the slots, follows the batches."""
+    (tmp_path / "mark.yaml").write_text(MARK, encoding="utf-8")
+    (tmp_path / "board.yaml").write_text(BOARD, encoding="utf-8")
+    model = random_model(load(compile_file(tmp_path / "board.yaml").code, "board"), generator()).train()
+    state = {name: value.clone() for name, value in model.state_dict().items() if "running" in name}
+    evidence = model.evidence({"board": torch.randn((6, 4), generator=generator()), "count": torch.tensor([0, 1] * 3)})
+    noise, found = model.noise(2, 6, generator()), []
+    for filling in (0.0, 5.0):
+        inactive = torch.arange(3) > torch.tensor([0, 1] * 3)[:, None]
+        filled = {name: value.masked_fill(inactive[..., None], filling) for name, value in noise.items()}
+        bound = model.estimate(Block(evidence, filled), model.knobs())[1].bound
+        found.append((bound, slopes(model, bound)))
+    torch.testing.assert_close(*found)
+    assert found[0][1]["encoder.mark.style.body.0.weight"].any()
+    moved = {name for name, value in model.state_dict().items() if name in state and not torch.equal(value, state[name])}
+    assert moved == {"encoder.count.body.0.running_mean", "encoder.count.body.0.running_var"}
+
+
 # What goes wrong.
 
 

@@ -119,3 +119,40 @@ def test_the_network_stands_in_the_value() -> None:
         torch.nn.init.constant_(parameter, float("bias" in name))
     made = model.sample(rows=4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(made["seen"], 3 + made["style"], rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("style", "constant"),
+    [
+        ("stack(2.3, 0)", "torch.tensor([2.3, 0.0])"),
+        ("softmax(stack(1, 2), channel)", "torch.softmax(torch.tensor([1.0, 2.0]), -1)"),
+        ("concatenate(stack(1), stack(2)) / 2", "concatenated(torch.tensor([1.0]), torch.tensor([2.0]), dim=-1) / 2"),
+    ],
+)
+def test_a_vector_of_numbers_alone_is_a_buffer(style: str, constant: str) -> None:
+    """It follows the model in device and precision, and is no part of its state."""
+    compilation = compile_text(spec(style=style), "m.yaml")
+    assert f'self.register_buffer("style_loc", {constant}, persistent=False)' in compilation.code
+    model = new_model(compilation).double()
+    assert model.decoder.style_loc.dtype == torch.float64
+    assert not any("style_loc" in name for name in model.state_dict())
+
+
+def test_what_numbers_alone_give_is_read_from_expressions_networks_and_slots() -> None:
+    text = spec(style="offset", place="style + stack(1, 2)", seen="place_at_rest").replace(
+        "style: {parameters",
+        'offset: {value: "2 * stack(1, 2)"}\n'
+        '  place_at_rest: {parents: [offset, style], size: 2, network: {hidden: [4]}, value: "0 * network + style - offset"}\n'
+        "  style: {parents: [offset], parameters",
+    )
+    text = text.replace("scale: 1}", "scale: 1e-6}").replace("seen: {parents: [place]", "seen: {parents: [place_at_rest]")
+    made = new_model(compile_text(text, "m.yaml")).sample(rows=4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made["style"], torch.tensor([2.0, 4.0]).expand(4, 2), rtol=0, atol=5e-5)
+    torch.testing.assert_close(made["place"], torch.tensor([3.0, 6.0]).expand(4, 3, 2), rtol=0, atol=5e-5)
+    torch.testing.assert_close(made["seen"], torch.zeros(4, 2), rtol=0, atol=5e-5)
+
+
+def test_a_value_of_one_number_alone_is_refused() -> None:
+    text = spec(style="offset").replace("style: {param", 'offset: {value: "2"}\n  style: {parents: [offset], param')
+    with pytest.raises(SpecError, match="the value is a number, the same in every row"):
+        graph(text)

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_sweeps import in_this_process
 from torch import Tensor
 
-from graphvae.compiler.errors import RunError
+from graphvae.compiler.errors import FlagError, RunError
 from graphvae.compiler.pipeline import compile_file
-from graphvae.lab import runs
+from graphvae.lab import runs, sweeps
 from graphvae.lab.models import new_model
 from graphvae.lab.pretrained import load_pretrained, read_pretrained
+from graphvae.lab.sweeps import Sweep, sweep
 from graphvae.lab.training import resume, train
 
 GLYPH = """
@@ -245,6 +247,37 @@ def test_a_run_folder_has_all_that_it_needs_to_be_loaded_and_resumed(folder: Pat
         "page.canvas",
         *(f"page.glyph.{name}" for name in GLYPHS),
     }
+
+
+def test_a_sweep_keeps_the_sub_models_as_they_were(folder: Path) -> None:
+    train("page.yaml", run="runs/page")
+    sheet("weights: &run '../runs/page'")
+    Path("specs").mkdir()
+    for name in ("sheet.yaml", "page.yaml", "glyph.yaml"):
+        Path(name).rename(Path("specs") / name)
+    settings = ["data.split={test: 0.25}"]
+    train("specs/sheet.yaml", [*settings, "training.seeds.init=1"], data="page.npz", run="runs/alone")
+
+    def swept() -> Sweep:
+        with in_this_process():
+            grid = ["training.seeds.init=1,2"]
+            return sweep("specs/sheet.yaml", grid, settings=settings, data="page.npz", run="runs/sweep", samples=2)
+
+    made = swept()
+    assert not made.failed
+    assert same(weights("runs/sweep/init=1"), weights("runs/alone"))
+    assert "weights: &run " in Path("runs/sweep/sheet.yaml").read_text()
+    figures = made.table()
+    assert swept().table() == figures
+    Path("specs/glyph.yaml").write_text(GLYPH + "# another")
+    with pytest.raises(FlagError, match="was begun with another spec"):
+        swept()
+    before = weights("runs/sweep/init=2")
+    shutil.rmtree("specs")
+    shutil.rmtree("runs/sweep/init=2")
+    with in_this_process():
+        assert not sweeps.resume("runs/sweep").failed
+    assert same(weights("runs/sweep/init=2"), before)
 
 
 GLYPHS = ("digit", "style", "image")

@@ -491,6 +491,29 @@ def test_stacked_distributions(case: Case, behind: int) -> None:
     torch.testing.assert_close(stacked.mean, torch.stack(means, dimensions - len(event)), equal_nan=True)
 
 
+READY = [case for case in CASES if case.name not in ("Categorical", "Ordinal", "LowRankNormal", "MixtureOfNormals")]
+
+
+@pytest.mark.parametrize("case", READY, ids=lambda case: case.name)
+def test_parameters_of_inactive_slots_spoil_no_gradient(case: Case) -> None:
+    """Infinite ones, of every family that keeps its parameters as they come, and does not normalise or factor them first."""
+    event = case.event(max(1, case.joint))
+    _, parameters = case.make((2, 3, *event), len(event))
+    active = torch.tensor([[1.0, 1.0, 0.0], [0.5, 0.0, 0.0]])
+    slopes = []
+    for filling in (0.0, torch.inf):
+        shared = [torch.zeros((), requires_grad=True) for _ in parameters]
+        own = [one.detach() + other for one, other in zip(parameters, shared, strict=True)]
+        inactive = [(active == 0).reshape(2, 3, *(1,) * (one.dim() - 2)) for one in own]
+        own = [one + torch.where(there, filling, 0.0) for there, one in zip(inactive, own, strict=True)]
+        made = case.build(own, len(event)).shielded(active, 1)
+        value = made.sample(case.family.noise((2, 3, *event), torch.Generator().manual_seed(7), torch.float64)).detach()
+        value = torch.where(active.reshape(2, 3, *(1,) * len(event)) > 0, value, case.family.inside)
+        bound = (active * torch.where(active > 0, made.log_prob(value), 0.0)).sum()
+        slopes.append((bound, torch.autograd.grad(bound, shared)))
+    torch.testing.assert_close(*slopes)
+
+
 def test_numbers_are_stacked_in_the_precision_of_values() -> None:
     parts = [Normal(number, 1.0) for number in (0.0, 2.0)]
     stacked = parts[0].stack(parts, 1, torch.float32)

@@ -186,7 +186,7 @@ def code_of(
     Args:
         node: Its conditional.
         key: Which one of it.
-        values: What is there in a scope, by the variables' names.
+        values: What is there in a scope, by the variables' names. An expression that reads none of them has no inputs.
         graph: The model's.
         plates: Those of the variable that values have an axis for in that scope.
     """
@@ -195,6 +195,8 @@ def code_of(
         local_name(name, path): values[name] for name in (*map(str, node.conditional.parents), "network") if name in values
     }
     known = {name: Known(value.python, _plates(value, graph, path), value.event) for name, value in sources.items()}
+    if not any(name.text in known for name in names_of(expression)):
+        known = {}
     weights = {}
     for plate in graph.plates:
         if value := values.get(f"{plate}.active"):

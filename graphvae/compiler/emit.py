@@ -156,6 +156,8 @@ def _attributes(step: Step) -> Iterator[str]:
             yield from (_tensor(row) for row in step.parameters if row.kind in ("learned", "constant"))
         case Index():
             yield _buffer(step.value.python, f"torch.eye({step.size})")
+        case Assign() if step.constant:
+            yield _buffer(step.code, step.constant)
         case Call():
             yield f"self.{step.attribute} = {step.class_name}()"
         case Loop():
@@ -368,8 +370,9 @@ def _model_class(plan: Plan) -> Iterator[str]:
     yield "    }"
     if plan.counts:
         yield from _counts(plan)
-    if plan.frozen:
-        yield f"    frozen = ({''.join(f'{_literal(name)}, ' for name in plan.frozen).rstrip()})"
+    for key, names in (("frozen", plan.frozen), ("settled", plan.settled)):
+        if names:
+            yield f"    {key} = ({''.join(f'{_literal(name)}, ' for name in names).rstrip()})"
     if plan.bound != "self_normalised":
         yield f'    bound = "{plan.bound}"'
     yield f'    label_term = "{plan.label_term}"'

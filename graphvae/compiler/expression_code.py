@@ -310,7 +310,7 @@ def _stack(call: Apply, environment: Environment) -> Text:
             message = f"stack makes channels of parts that have none, and {part.named} has {part.shown}"
             raise SpecError.of("GV120", message, part.tree.span, "concatenate(a, b) joins channels")
     if all(part.number is not None for part in parts):
-        return _vector(call, parts, environment)
+        return _vector(call, f"[{_listed(parts)}]", len(parts), environment)
     parts = meet(parts, environment)
     made = of_parts(call, "", parts, environment, "as_channels")
     code = f"as_channels({_listed(parts)}, dim={-1 - len(made.axes)})"
@@ -321,12 +321,12 @@ def _listed(parts: Sequence[Text]) -> str:
     return ", ".join(part.code if part.number is None else repr(part.number) for part in parts)
 
 
-def _vector(call: Apply, parts: Sequence[Text], environment: Environment) -> Text:
-    """A vector of numbers alone, on the device of a parent and in its precision."""
+def _vector(call: Apply, numbers: str, length: int, environment: Environment) -> Text:
+    """A vector of numbers alone; where there is a parent, on its device and in its precision."""
+    axes = ((CHANNEL, length),)
     for name, known in environment.names.items():
-        code = f"{known.python}.new_tensor([{_listed(parts)}])"
-        return Text(call, code, axes=((CHANNEL, len(parts)),), reads=(name,))
-    raise SpecError.of("GV120", "a vector of numbers needs a parent, and there are none", call.span)
+        return Text(call, f"{known.python}.new_tensor({numbers})", axes=axes, reads=(name,))
+    return Text(call, f"torch.tensor({numbers})", axes=axes, needs=("torch",))
 
 
 def _concatenate(call: Apply, environment: Environment) -> Text:

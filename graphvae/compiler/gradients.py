@@ -2,9 +2,9 @@
 
 The rule: a draw is reparameterised where its family can be. A finite variable is enumerated as long as the joint number of
 cells stays within `max_cells`: labels first, then latents, small ones first; under an importance bound only where no draw
-stands above it, since its sum stands outside the logarithm, and then in q's order. What is not enumerated is concrete where its
-family has a relaxation and its divergence a closed form, and else has the score-function gradient: scored by its density, a
-relaxed draw is far from the categories that it stands for.
+stands above it, since its sum stands outside the logarithm, and then in q's order; never in a loop within a loop. What is not
+enumerated is concrete where its family has a relaxation and its divergence a closed form, and else has the score-function
+gradient: scored by its density, a relaxed draw is far from the categories that it stands for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import Gradient
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side
+from graphvae.compiler.order import nested
 from graphvae.compiler.spec import Conditional, Objective
 
 POWER = 64  # draws of one variable that are counted: more are beyond any bound
@@ -74,6 +75,8 @@ def _priority(objective: Objective) -> Callable[[ConditionalNode], tuple[bool, i
 
 def _not_enumerated(node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective) -> str:
     """Why a finite variable cannot join the cells that there are; nothing if it can."""
+    if node.variable.name in nested(q.units):
+        return "it stands in a loop within a loop"
     if cells * count(node) > objective.max_cells:
         return f"{_shown(node, cells)} cells are more than max_cells, {objective.max_cells}"
     drawn = [name for name in q.ancestors(node.variable.name) if chosen.get(name, _ENUMERATED).gradient != "enumerate"]
@@ -177,6 +180,9 @@ def check_draws(graph: ModelGraph) -> None:
             raise SpecError.of("GV110", message, objective.span("samples"), "write samples: 8, or leave the key out")
         if conditional.gradient == "straight_through":
             _check_straight_through(graph, name, place)
+        if conditional.gradient == "enumerate" and name in nested(graph.q.units):
+            message = f"'{name}' cannot be enumerated: in q it stands in a loop over '{node.variable.plates[-1]}' within a loop"
+            raise SpecError.of("GV110", message, place, "leave the gradient to the rule, or write score_function")
         if objective.bound != "self_normalised":
             _check_importance(graph, name, node, place)
 

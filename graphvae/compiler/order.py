@@ -41,6 +41,11 @@ def loops(units: Iterable[Unit]) -> list[Group]:
     return [found for group in groups for found in ([group] * (group.kind == "loop") + loops(group.members))]
 
 
+def nested(units: Iterable[Unit]) -> set[str]:
+    """What is computed in a loop that runs anew in every slot of another."""
+    return {name for outer in loops(units) for inner in loops(outer.members) for name in flat([inner])}
+
+
 def _arranged(side: SideName, nodes: Nodes, path: str) -> tuple[Unit, ...]:
     """The units of what belongs to the sub-model at a path, "" for the model itself."""
     piece = {name: _submodel(node, path) or name for name, node in nodes.items()}

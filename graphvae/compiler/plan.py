@@ -130,7 +130,10 @@ class Gather:
 
 @dataclass(frozen=True)
 class Assign:
-    """A value that an expression computes: `code` is the text, `needs` what it imports, and `tree` what it was made from."""
+    """A value that an expression computes: `code` is the text, `needs` what it imports, and `tree` what it was made from.
+
+    What is the same in every pass is a buffer of the model: `code` reads it, and `constant` is the text that makes it.
+    """
 
     value: Value
     code: str
@@ -139,6 +142,7 @@ class Assign:
     deterministic: bool
     tree: Expression
     span: Span | None
+    constant: str = ""
 
 
 @dataclass(frozen=True)
@@ -313,7 +317,10 @@ class CountPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Both sides, and the facts that the model's class states. `span` is the place of the model in its spec."""
+    """Both sides, and the facts that the model's class states. `span` is the place of the model in its spec.
+
+    The sub-models that are `frozen` never train, and in those that are `settled` batch normalisation keeps its statistics.
+    """
 
     model: str
     class_name: str
@@ -328,6 +335,7 @@ class Plan:
     sizes: Mapping[str, int]
     counts: tuple[CountPlan, ...]
     frozen: tuple[str, ...]
+    settled: tuple[str, ...]
 
     def __str__(self) -> str:
         facts = [
@@ -397,8 +405,9 @@ def _check_scope(steps: Sequence[Step], outer: Mapping[str, Value], attributes: 
                 assert step.network.parents == tuple((each.key, each.value.event) for each in step.inputs), step
                 attributes.append(f"self.{step.network.attribute}")
                 heads = () if step.deterministic else step.outputs
-            case Assign() if step.deterministic:
-                heads = ()
+            case Assign():
+                attributes += [step.code] if step.constant else []
+                heads = () if step.deterministic else heads
             case Draw() | Score():
                 computed = tuple(row.python for row in step.parameters if row.kind == "head")
                 assert computed == tuple(head.python for head in heads), step

@@ -38,7 +38,7 @@ from graphvae.compiler.plan import (
     Value,
     every_read,
 )
-from graphvae.compiler.structure import stated_event
+from graphvae.compiler.structure import batch_in_counted_slots, stated_event
 
 Axes = Mapping[str, frozenset[str]]
 
@@ -68,6 +68,7 @@ def schedule(graph: ModelGraph) -> Plan:
         sizes={name: plate.size for name, plate in graph.plates.items()},
         counts=tuple(_counts(graph)),
         frozen=tuple(name for name, submodel in graph.submodels.items() if submodel.frozen),
+        settled=tuple(dict.fromkeys(node.submodel for node in batch_in_counted_slots(graph))),
     )
 
 
@@ -378,14 +379,16 @@ class _Scribe:
     def assigned(self, node: ConditionalNode, values: Mapping[str, Value], axes: frozenset[str]) -> Iterator[Step]:
         """What expressions compute."""
         for key, tree in node.expressions.items():
-            text = code_of(node, key, values, self.facts.graph, self.seen(node.variable.plates))
+            text, name = code_of(node, key, values, self.facts.graph, self.seen(node.variable.plates)), node.variable.name
             if node.family is None:
-                value = self.value(node.variable.name)
+                value = self.value(name)
             else:
-                value = Value(
-                    f"{node.variable.name}.{key}", self.temporaries[key], self.ordered(axes, node.variable.plates), text.event
-                )
-            yield Assign(value, text.code, text.needs, text.inputs, node.family is None, tree, node.span)
+                value = Value(f"{name}.{key}", self.temporaries[key], self.ordered(axes, node.variable.plates), text.event)
+            made = Assign(value, text.code, text.needs, text.inputs, node.family is None, tree, node.span)
+            if not text.inputs:
+                buffer = f"self.{self.attributes.create_name(f'{self.local(name)}_{key}')}"
+                made = replace(made, code=buffer, constant=text.code)
+            yield made
 
     def parameters(self, node: ConditionalNode, family: Family) -> list[Parameter]:
         labelled = self.whole.name == "q" and node.variable.role == "supervised"
@@ -451,7 +454,8 @@ class _Scribe:
         graph, plate = self.facts.graph, group.name
         inside = flat(group.members)
         body_nodes = [self.whole.conditionals[name] for name in inside]
-        carried = list(dict.fromkeys(name for node in body_nodes for name in node.previous))
+        own = [node for node in body_nodes if node.variable.plates[-1:] == (plate,)]  # others run along a loop in this one
+        carried = list(dict.fromkeys(name for node in own for name in node.previous))
         read = list(dict.fromkeys([*(name for node in body_nodes for name in (*node.parents, *node.indices)), *carried]))
         self.hidden = (*self.hidden, plate)
         try:

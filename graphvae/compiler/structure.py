@@ -125,7 +125,11 @@ def check_plates(plates: Mapping[str, PlateNode], variables: Mapping[str, Variab
         whole = count.family is not None and (count.family.simplex or count.family.support in ("counts", "counts to a total"))
         if not whole or count.elements:
             message = f"'{count.name}' is no single whole number, and cannot count the slots of '{name}'"
-            raise SpecError.of("GV117", message, span, "make it categorical, with values: [1, 2, 3], or a family over counts")
+            raise SpecError.of("GV117", message, span, "make it categorical, with values: [1, 2, 3], or binomial")
+        if count.family and not count.family.finite:
+            message = f"'{count.name}' is {count.family.name}, which has no largest value, and '{name}' has {block.size} slots"
+            hint = f"make it categorical, with values: [1, 2, 3], or binomial, with total_count: {block.size}"
+            raise SpecError.of("GV117", message, span, hint)
         if name in count.plates:
             raise SpecError.of("GV117", f"'{count.name}' is in the plate '{name}', whose slots it counts", span)
         most = max(count.numbers) if count.event else count.number
@@ -133,6 +137,17 @@ def check_plates(plates: Mapping[str, PlateNode], variables: Mapping[str, Variab
             slots = f"{block.size} slot{'s' * (block.size > 1)}"
             message = f"'{count.name}' counts up to {most}, and '{name}' has {slots}"
             raise SpecError.of("GV117", message, block.span("size"), f"write size: {most}, or smaller values")
+        _check_counted(name, count, variables)
+
+
+def _check_counted(plate: str, count: VariableNode, variables: Mapping[str, VariableNode]) -> None:
+    """A count that is a number for every slot of another plate counts nothing for what is not in that plate."""
+    for node in variables.values():
+        outside = [other for other in count.plates if plate in node.plates and other not in node.plates]
+        if outside:
+            message = f"'{node.name}' is in '{plate}', whose slots '{count.name}' counts anew in every slot of '{outside[0]}'"
+            hint = f"put '{node.name}' in that plate, too: plate: [{', '.join([*outside, *node.plates])}]"
+            raise SpecError.of("GV117", message, node.span, hint)
 
 
 def _check_rank(name: str, block: Variable | Conditional, event: tuple[int, ...] | None) -> None:
@@ -323,7 +338,7 @@ def _check_deterministic(side: SideName, node: ConditionalNode, spec: Spec) -> N
     if conditional.network is None and conditional.value is None:
         hint = f"write {_NETWORK.format(name=name)}, or give it a distribution under 'variables'"
         raise SpecError.of("GV107", f"'{name}' is deterministic and has no network or value in {side}", span, hint)
-    if not conditional.parents:
+    if not conditional.parents and (conditional.network or conditional.value is None):
         message = f"'{name}' is deterministic and has no parents in {side}"
         raise SpecError.of("GV107", message, span, f"write {_NETWORK.format(name=name)}")
     for key in ("parameters", "gradient", "distribution", "temperature"):
@@ -504,6 +519,24 @@ def check_coverage(graph: ModelGraph, spec: Spec) -> None:
     _check_strays(graph)
     _check_initials(graph)
     _check_learned(graph)
+    _check_normalisation(graph)
+
+
+def batch_in_counted_slots(graph: ModelGraph) -> list[ConditionalNode]:
+    """The conditionals with batch normalisation in plates of which some slots may be inactive, but for frozen ones."""
+    nodes = [*graph.p.conditionals.values(), *graph.q.conditionals.values()]
+    batch = [node for node in nodes if node.conditional.network and node.conditional.network.normalisation == "batch"]
+    trained = [node for node in batch if not (node.submodel and graph.submodels[node.submodel].frozen)]
+    return [node for node in trained if any(graph.plates[plate].count for plate in node.variable.plates)]
+
+
+def _check_normalisation(graph: ModelGraph) -> None:
+    """What is in inactive slots moves the statistics of a batch; a sub-model's are settled, and a model of its own has none."""
+    for node in batch_in_counted_slots(graph):
+        if not node.submodel and node.conditional.network:
+            message = f"'{node.variable.name}' is in slots that may be inactive, and batch normalisation would see these, too"
+            place = node.conditional.network.span("normalisation")
+            raise SpecError.of("GV116", message, place, "write normalisation: layer, which sees each slot by itself")
 
 
 def _check_strays(graph: ModelGraph) -> None:

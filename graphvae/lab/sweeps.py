@@ -4,6 +4,7 @@ Each run is an ordinary run folder.
 
     sweep.json               the definition, and the state of each run: waiting, done, or failed with its message
     SPEC.yaml                the spec as it was when the sweep began
+    submodels/NAME.yaml      the same of each sub-model, where SPEC.yaml looks for it
     rows=100,seed=0/         a run folder with evaluation.json, and validation.json if the spec has such rows
     table.csv .md .tex       a row a point: means and 95 % intervals
     plot.pdf .png            the first metric against the first key
@@ -38,6 +39,7 @@ from graphvae.lab.sweep_plot import plot
 from graphvae.lab.sweep_processes import Failure, outcomes
 from graphvae.lab.sweep_record import FILE, Entry, Record
 from graphvae.lab.sweep_results import CHOICE, choice, measured, tabulate
+from graphvae.lab.sweep_specs import kept_texts
 from graphvae.lab.sweep_tables import SweepTable
 
 
@@ -114,7 +116,8 @@ def sweep(
         run: The sweep's folder; None for the next `sweep-NUMBER` under `runs/MODEL`.
         samples: Samples a row, when runs are evaluated.
         console: Where progress is shown; None for nowhere.
-        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
+        plugin: A Python file whose classes the spec names as kinds of networks, and whose functions its expressions call. It
+            is executed.
 
     Raises:
         SpecError: For every mistake in the spec at a point.
@@ -149,8 +152,8 @@ def sweep(
         runs={} if search else _entries(source, settings, wanted, seeds),
     )
     folder = Path(run) if run else _free_name(Path("runs") / record.model)
-    made = Sweep(folder)
-    record = _begun_before(made, record, Path(spec)) if (folder / FILE).exists() else _create(folder, record, Path(spec))
+    made, texts = Sweep(folder), kept_texts(compiled[0])
+    record = _begun_before(made, record, texts) if (folder / FILE).exists() else _create(folder, record, texts)
     return _go_on(made, record, jobs, console or Console(quiet=True), plugin)
 
 
@@ -230,8 +233,8 @@ def _free_name(folder: Path) -> Path:
     return next(path for number in count(1) if not (path := folder / f"sweep-{number}").exists())
 
 
-def _create(folder: Path, record: Record, spec: Path) -> Record:
-    """A new folder with the spec as it is now, which is there whole or not at all.
+def _create(folder: Path, record: Record, texts: Mapping[str, str]) -> Record:
+    """A new folder with the specs as they are now, which is there whole or not at all.
 
     Raises:
         FlagError: If the folder exists, or cannot be made.
@@ -240,14 +243,16 @@ def _create(folder: Path, record: Record, spec: Path) -> Record:
         raise FlagError.of("GV501", f"{folder} exists, and is not a sweep", hint="choose another name")
     try:
         with new_folder(folder) as draft:
-            replace_file(draft / record.spec, spec.read_bytes())
+            for file, text in texts.items():
+                (draft / file).parent.mkdir(exist_ok=True)
+                replace_file(draft / file, text.encode())
             record.write(draft)
     except OSError as error:
         raise FlagError.of("GV501", f"cannot make the folder {folder}: {error.strerror}") from None
     return record
 
 
-def _begun_before(made: Sweep, record: Record, spec: Path) -> Record:
+def _begun_before(made: Sweep, record: Record, texts: Mapping[str, str]) -> Record:
     """The record of a sweep that was begun by the same command; it may have been given more trials.
 
     Raises:
@@ -258,8 +263,10 @@ def _begun_before(made: Sweep, record: Record, spec: Path) -> Record:
         if getattr(old, part) != getattr(record, part):
             message = f"the sweep {made.folder} was begun with another '{part}': {json.dumps(getattr(old, part))}"
             raise FlagError.of("GV501", message, hint=hint)
-    if old.spec != record.spec or (made.folder / old.spec).read_bytes() != spec.read_bytes():
-        raise FlagError.of("GV501", f"the sweep {made.folder} was begun with another spec than {spec} is now", hint=hint)
+    kept = {file: made.folder / file for file in texts}
+    if any(not kept[file].exists() or kept[file].read_text("utf-8") != text for file, text in texts.items()):
+        message = f"the sweep {made.folder} was begun with another spec than {record.spec} is now"
+        raise FlagError.of("GV501", message, hint=hint)
     return replace(old, trials=max(old.trials, record.trials))
 
 

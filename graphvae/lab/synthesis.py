@@ -41,7 +41,7 @@ def synthesise(
         output: The new file, of the kind that the spec's source reads; a folder for a source of images.
         rows: How many.
         settings: `KEY=VALUE` settings laid over the spec.
-        plugin: A Python file whose classes the spec names as kinds of networks.
+        plugin: A Python file whose classes the spec names as kinds of networks, and whose functions its expressions call.
 
     Returns:
         The columns.

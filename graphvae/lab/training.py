@@ -61,7 +61,8 @@ def train(
         data: The data's file or the folder of its files, in place of what the spec says.
         run: The run folder; None for the next number under `runs/MODEL`.
         console: Where progress is shown; None for nowhere.
-        plugin: A Python file whose classes the spec names as kinds of networks. It is executed.
+        plugin: A Python file whose classes the spec names as kinds of networks, and whose functions its expressions call. It
+            is executed.
 
     Raises:
         SpecError: For every mistake in the spec.

@@ -84,6 +84,22 @@ class Distribution(ABC):
                 setattr(made, name, stack_slots(alike, dimensions + self.extra.get(name, 0)))
         return made
 
+    def shielded(self, active: Tensor, plates: int) -> Self:
+        """The same in active slots; in the others, what is learned has no part in it, so that no gradient is 0 times infinity.
+
+        The weights [..., row, plate...] have so many plates.
+        """
+        made = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Distribution):
+                setattr(made, name, value.shielded(active, plates))
+            elif isinstance(value, Tensor) and value.requires_grad:
+                event = self.event + self.extra.get(name, 0)
+                leading = value.shape[: max(0, value.dim() - event)]
+                there = somewhere(active > 0, torch.broadcast_shapes(leading, active.shape[-1 - plates :]))
+                setattr(made, name, torch.where(trailing(there, event), value, 1.0))
+        return made
+
     @staticmethod
     def noise(shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
         """What `sample` turns into a draw of that shape: uniform numbers above 0, unless a family says otherwise."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from graphvae.runtime.distributions import Distribution, Relaxable, fill_inactive, trailing
+from graphvae.runtime.distributions import Distribution, Relaxable, trailing
 from graphvae.runtime.plates import (
     NO_PLATES,
     Plate,
@@ -239,14 +239,15 @@ class Draws:
         return self._keep(name, made, plates)
 
     def _keep(self, name: str, draw: Draw, plates: Sizes) -> Tensor:
-        """Record a draw with its plates and the weights of their slots, of which the inactive ones hold numbers, too."""
+        """Record a draw with its plates and the weights of their slots; an inactive one holds a number that nothing led to."""
         place = self.scope.place(plates)
-        active, value = joint_weights(self._weights(place), place), draw.value
-        if active is not None and not draw.enumerated:
-            event, inside = draw.distribution.event, draw.distribution.inside
-            value = fill_inactive(value, active, event, value.nan_to_num(inside, inside, inside))
-        self.made[name] = replace(draw, value=value, place=place, active=active)
-        return value
+        active, distribution = joint_weights(self._weights(place), place), draw.distribution
+        if active is not None:
+            draw = replace(draw, distribution=distribution.shielded(active, len(spanned(place))))
+            if not draw.enumerated:
+                draw = draw.filled(active, distribution.inside)
+        self.made[name] = replace(draw, place=place, active=active)
+        return draw.value
 
     def _weights(self, place: Sequence[Plate]) -> tuple[Weights, ...]:
         """All weights that hold in these plates."""

@@ -135,23 +135,26 @@ class Model(nn.Module):
     """What counts the slots of a plate, where not all are always active."""
     frozen: ClassVar[tuple[str, ...]] = ()
     """The sub-models that do not train, by the attributes that lead to them in the encoder and in the decoder."""
+    settled: ClassVar[tuple[str, ...]] = ()
+    """The sub-models in slots that may be inactive: batch normalisation there keeps the running statistics that it has."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        for part in self.frozen_parts():
+        for part in self.parts(self.frozen):
             part.requires_grad_(False)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The sub-models that do not train."""
+    def parts(self, paths: Sequence[str]) -> list[nn.Module]:
+        """The sub-models at these paths, in the encoder and in the decoder."""
         sides = [dict(side.named_modules()) for side in (self.encoder, self.decoder)]
-        return [modules[path] for path in self.frozen for modules in sides if path in modules]
+        return [modules[path] for path in paths for modules in sides if path in modules]
 
     def train(self, mode: bool = True) -> Self:
-        """Training or evaluation; what is frozen is always in evaluation."""
+        """Training or evaluation; what is frozen is always in evaluation, and statistics that are settled are."""
         super().train(mode)
-        for part in self.frozen_parts():
+        inside = [module for part in self.parts(self.settled) for module in part.modules()]
+        for part in [*self.parts(self.frozen), *(module for module in inside if isinstance(module, nn.BatchNorm1d))]:
             part.eval()
         return self
 
@@ -396,7 +399,7 @@ class Model(nn.Module):
     def posterior_mean(self, posterior: Posterior) -> dict[str, Tensor]:
         """The weighted mean of every variable's draws, [row, plate..., event...]; of a category, its probabilities.
 
-        In a slot, it is the mean of the draws in which the slot is active.
+        In a slot, it is the mean of the draws in which the slot is active, and NaN where it is in none.
         """
         chosen = posterior.means if posterior.evidence is None else posterior.values
         return {
@@ -568,13 +571,13 @@ def conditional_means(draws: Mapping[str, Draw]) -> dict[str, Tensor]:
 def active_mean(weight: Tensor, value: Tensor, variable: Variable, active: Tensor | None) -> Tensor:
     """The mean of a variable's values under weights [enumerations..., sample, row], in a slot over the cells that have it.
 
-    In a slot that no cell has, it is over all cells.
+    In a slot that no cell has, it is NaN.
     """
     if active is None:
         return weighted_mean(weight, value, variable.shape)
     share, event = weighted_mean(weight, active, variable.slots), len(variable.event)
-    active, share = torch.where(share > 0, active, 1.0), torch.where(share > 0, share, 1.0)
-    return weighted_mean(weight, value * trailing(active, event), variable.shape) / trailing(share, event)
+    there, active = torch.where(share > 0, share, torch.nan), trailing(active, event)
+    return weighted_mean(weight, active * torch.where(active > 0, value, 0.0), variable.shape) / trailing(there, event)
 
 
 def weighted_mean(weight: Tensor, value: Tensor, event: tuple[int, ...]) -> Tensor:

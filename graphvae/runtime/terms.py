@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from graphvae.runtime.distributions import Distribution, Relaxable, sum_event, trailing
+from graphvae.runtime.distributions import Distribution, Relaxable, fill_inactive, sum_event, trailing
 from graphvae.runtime.plates import Plate, spanned, stack_slots
 
 
@@ -146,6 +146,13 @@ class Draw:
             return self._over_slots(self.distribution.log_prob(self.value))
         elements = torch.where(self.cells, self.distribution.log_density(self.value), 0.0)
         return self._over_slots(sum_event(elements, self.distribution.event - self.distribution.joint))
+
+    def filled(self, active: Tensor, other: float) -> Draw:
+        """The same with another number in the slots that are never active."""
+        event, relaxed = self.distribution.event, self.relaxed
+        if relaxed is not None:
+            relaxed = replace(relaxed, log_value=fill_inactive(relaxed.log_value, active, event, 0.0))
+        return replace(self, value=fill_inactive(self.value, active, event, other), relaxed=relaxed)
 
     def term(self, prior: Distribution, closed: Tensor | bool = False) -> Term:
         """The value's score under this conditional of q and under p's, by one measure.

@@ -182,6 +182,7 @@ class MultiMnist(Model):
         "canvas": Variable("observed", Normal, (1, 50, 50)),
     }
     plates = {"slot": Count("count", values=(1, 2, 3))}
+    settled = ("glyph",)
     label_term = "log_mean"
     closed_kl = {"glyph.digit": ()}
 
