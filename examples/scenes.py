@@ -13,10 +13,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.patches import Rectangle
+from torch.nn.functional import one_hot
 
 import graphvae
 from graphvae.lab.data import load_data
 from graphvae.lab.runs import open_run
+from graphvae.runtime import Model
 
 COLOURS = ["tab:orange", "tab:blue", "tab:green"]
 SCENES = 10
@@ -37,18 +39,18 @@ def main() -> None:
     print(f"the count of {len(canvas):,} test scenes: {(count == test['count']).float().mean():.1%} right")
     canvas, count = canvas[:SCENES], count[:SCENES]
     inferred = model.predict({"canvas": canvas, "count": count}, 1, generator, by="q")
+    latent = {"count": count, **{name: inferred[name] for name in ("place", "look", "glyph.style") if name in inferred}}
     if "glyph.digit" in inferred:
-        inferred["glyph.digit"] = inferred["glyph.digit"].argmax(-1)
-    latent = {name: inferred[name] for name in ("count", "place", "look", "glyph.digit", "glyph.style") if name in inferred}
-    made = model.sample(SCENES, latent | {"count": count}, generator, mean=True)
+        latent["glyph.digit"] = inferred["glyph.digit"].argmax(-1)
+    again = model.sample(SCENES, latent, generator, mean=True)["canvas"]
+    glyphs = drawn(model, latent)
 
-    glyphs = made["glyph.image"] if "glyph.image" in made else torch.sigmoid(model.decoder.window(look=latent["look"])).detach()
     figure, axes = plt.subplots(5, SCENES, figsize=(7, 3.8), gridspec_kw={"wspace": 0.08, "hspace": 0.12})
     for row, name in enumerate(["scene", "inferred", "slot 0", "slot 1", "slot 2"]):
         axes[row, 0].set_ylabel(name, fontsize=7)
     for scene, column in enumerate(axes.T):
         column[0].imshow(canvas[scene, 0], cmap="gray_r", vmin=0, vmax=1)
-        column[1].imshow(made["canvas"][scene, 0], cmap="gray_r", vmin=0, vmax=1)
+        column[1].imshow(again[scene, 0], cmap="gray_r", vmin=0, vmax=1)
         column[0].set_title(f"{test['count'][scene] + 1} seen as {count[scene] + 1}", fontsize=6)
         for slot in range(count[scene] + 1):
             column[1].add_patch(outline(latent["place"][scene, slot], slot))
@@ -61,6 +63,15 @@ def main() -> None:
         for axis in column[3 + count[scene] :]:
             axis.spines[:].set_visible(False)
     figure.savefig(arguments.output, dpi=200, bbox_inches="tight")
+
+
+@torch.no_grad()
+def drawn(model: Model, latent: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The glyph of every slot, [row, slot, 1, 28, 28], by the network that the spec has for it."""
+    if "look" in latent:
+        return model.decoder.window(look=latent["look"]).sigmoid()
+    digit = one_hot(latent["glyph.digit"], 10).float()
+    return model.decoder.glyph.image(digit=digit, style=latent["glyph.style"]).sigmoid()
 
 
 def outline(place: torch.Tensor, slot: int) -> Rectangle:

@@ -325,7 +325,7 @@ def _vector(call: Apply, parts: Sequence[Text], environment: Environment) -> Tex
     """A vector of numbers alone, on the device of a parent and in its precision."""
     for name, known in environment.names.items():
         code = f"{known.python}.new_tensor([{_listed(parts)}])"
-        return Text(call, code, axes=((CHANNEL, len(parts)),), reads=(name,))
+        return Text(call, code, axes=((CHANNEL, len(parts)),), reads=(name,), fixed=True)
     raise SpecError.of("GV120", "a vector of numbers needs a parent, and there are none", call.span)
 
 

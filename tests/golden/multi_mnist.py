@@ -165,7 +165,7 @@ class Decoder(nn.Module):
         place = draw.sample("place", Normal(0.0, 1.0), plates={"slot": 3})  # multi_mnist.yaml:16
 
         box = (
-            place * place.new_tensor([0.2, 0.8, 0.8]).unsqueeze(-2) + place.new_tensor([2.4, 0.0, 0.0]).unsqueeze(-2)
+            place * place.new_tensor([0.2, 0.8, 0.8]) + place.new_tensor([2.4, 0.0, 0.0])
         )  # multi_mnist.yaml:20
 
         loc = sum_over(paste(glyph_image, box, 50, 50), -4, slot_active[..., None, None, None])

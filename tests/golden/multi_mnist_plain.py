@@ -109,7 +109,7 @@ class Decoder(nn.Module):
         )  # multi_mnist_plain.yaml:9
 
         box = (
-            place * place.new_tensor([0.2, 0.8, 0.8]).unsqueeze(-2) + place.new_tensor([2.4, 0.0, 0.0]).unsqueeze(-2)
+            place * place.new_tensor([0.2, 0.8, 0.8]) + place.new_tensor([2.4, 0.0, 0.0])
         )  # multi_mnist_plain.yaml:15
 
         network = self.window(look=look)
