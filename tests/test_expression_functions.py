@@ -437,6 +437,7 @@ def faces(**options: Any) -> Environment:
         ("stack(gain, 1, 0)", "as_channels(gain, 1.0, 0.0, dim=-1)", ("as_channels",)),
         ("stack(shading, gain)", "as_channels(shading, gain[..., None, None], dim=-3)", ("as_channels",)),
         ("light * stack(0, 0, 1)", "light * albedo.new_tensor([0.0, 0.0, 1.0])", ()),
+        ("place * -stack(0, 0, 1)", "place * -albedo.new_tensor([0.0, 0.0, 1.0])", ()),
         ("concatenate(albedo, normals)", "concatenated(albedo, normals, dim=-3)", ("concatenated",)),
         ("-(gain - 1) ** -2 / (gain * 2)", "-(gain - 1) ** -2 / (gain * 2)", ()),
         ("(gain ** 2) ** 3 - (gain - 1)", "(gain ** 2) ** 3 - (gain - 1)", ()),

@@ -325,8 +325,8 @@ def _vector(call: Apply, numbers: str, length: int, environment: Environment) ->
     """A vector of numbers alone; where there is a parent, on its device and in its precision."""
     axes = ((CHANNEL, length),)
     for name, known in environment.names.items():
-        return Text(call, f"{known.python}.new_tensor({numbers})", axes=axes, reads=(name,))
-    return Text(call, f"torch.tensor({numbers})", axes=axes, needs=("torch",))
+        return Text(call, f"{known.python}.new_tensor({numbers})", axes=axes, reads=(name,), fixed=True)
+    return Text(call, f"torch.tensor({numbers})", axes=axes, needs=("torch",), fixed=True)
 
 
 def _concatenate(call: Apply, environment: Environment) -> Text:

@@ -58,7 +58,8 @@ class Text:
     """The Python text of a part of an expression.
 
     `binds` says how tightly it holds together; `needs` what it imports, `torch.nn.functional`, `torch`, a name of the runtime,
-    or `plugin.NAME`; `reads` the names in it. What follows from numbers alone is a `number`.
+    or `plugin.NAME`; `reads` the names in it. What follows from numbers alone is a `number`, or a vector
+    that is `fixed`: without rows and plates.
     """
 
     tree: Expression
@@ -69,6 +70,7 @@ class Text:
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     number: float | None = None
+    fixed: bool = False
 
     @property
     def event(self) -> tuple[int, ...]:
@@ -145,10 +147,14 @@ def _united_axes(parts: Iterable[Text]) -> list[str]:
 
 
 def aligned(text: Text, plates: tuple[str, ...], names: Sequence[str]) -> Text:
-    """A value with dimensions of size 1 for the plates and axes that it lacks, inserted from the right."""
+    """A value with dimensions of size 1 for the plates and axes that it lacks, inserted from the right.
+
+    What is fixed has nothing in front of its axes that plates would have to be told from.
+    """
     own = dict(text.axes)
     target = [*plates, *names]
-    missing = [place for place, name in enumerate(target) if name not in text.dimensions]
+    first = len(plates) if text.fixed else 0
+    missing = [place for place, name in enumerate(target) if place >= first and name not in text.dimensions]
     made = replace(text, plates=plates, axes=tuple((name, own.get(name, 1)) for name in names))
     if not missing:
         return made

@@ -300,7 +300,7 @@ class ModelGraph:
             lines += [heading, *(f"  {name:<15} {row}" for name, row in rows.items())] if rows else []
         for side in (self.p, self.q):
             lines.append(side.name)
-            lines += [f"  {_factor(side.name, node):<39} {_how(node)}" for node in side.conditionals.values()]
+            lines += [f"  {_factor(side.name, node):<39} {_how(node)}".rstrip() for node in side.conditionals.values()]
         return "\n".join(lines) + "\n"
 
     def slots(self, plates: tuple[str, ...]) -> tuple[int, ...]:

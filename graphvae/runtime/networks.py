@@ -370,9 +370,13 @@ def halved(size: Sequence[int], times: int) -> tuple[int, ...]:
 
 
 def over_images(layers: nn.Module, images: Tensor) -> Tensor:
-    """Layers that take [image, plane, height, width], on images [..., plane, height, width]."""
+    """Layers that take [image, plane, height, width], on images [..., plane, height, width].
+
+    Convolutions with few planes are more than twice as fast on a CPU where the planes of a pixel lie side by side in memory.
+    """
     leading = images.shape[:-3]
-    made: Tensor = layers(images.reshape(math.prod(leading), *images.shape[-3:]))
+    flat = images.reshape(math.prod(leading), *images.shape[-3:])
+    made: Tensor = layers(flat.contiguous(memory_format=torch.channels_last))
     return made.reshape(*leading, *made.shape[1:])
 
 

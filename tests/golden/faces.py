@@ -70,10 +70,9 @@ class Decoder(nn.Module):
         self.image = Deconv(
             {"person": (38,), "light": (3,), "shading": (16,), "reflectance": (16,)},
             hidden=[256],
-            channels=[32, 16, 8],
+            channels=[16, 8, 4],
             heads={"loc": (1, 48, 42)},
         )
-        self.image_scale = nn.Parameter(torch.zeros(1, 48, 42))
 
     def forward(self, evidence, noise, knobs):
         draw = Draws(evidence, noise, knobs)
@@ -83,7 +82,7 @@ class Decoder(nn.Module):
         shading = draw.sample("shading", Normal(0.0, 1.0))  # faces.yaml:7
 
         loc = self.image(person=person, light=light, shading=shading, reflectance=reflectance)
-        draw.sample("image", Normal(loc, positive(self.image_scale), event=3))  # faces.yaml:12
+        draw.sample("image", Normal(loc, 0.1, event=3))  # faces.yaml:12
 
         return draw.made
 

@@ -73,16 +73,15 @@ class Decoder(nn.Module):
         self.normals = Deconv(
             {"person": (38,), "form": (8,)},
             hidden=[256],
-            channels=[32, 16, 8],
+            channels=[16, 8, 4],
             heads={"value": (3, 48, 42)},
         )
         self.albedo = Deconv(
             {"person": (38,), "skin": (8,)},
             hidden=[256],
-            channels=[32, 16, 8],
+            channels=[16, 8, 4],
             heads={"value": (1, 48, 42)},
         )
-        self.image_scale = nn.Parameter(torch.zeros(1, 48, 42))
 
     def forward(self, evidence, noise, knobs):
         draw = Draws(evidence, noise, knobs)
@@ -103,9 +102,7 @@ class Decoder(nn.Module):
         albedo = torch.sigmoid(network)  # faces_intrinsic.yaml:13
 
         loc = albedo * shading.unsqueeze(-3)
-        draw.sample(
-            "image", Normal(loc, positive(self.image_scale), event=3)
-        )  # faces_intrinsic.yaml:15
+        draw.sample("image", Normal(loc, 0.1, event=3))  # faces_intrinsic.yaml:15
 
         return draw.made
 

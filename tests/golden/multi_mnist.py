@@ -84,10 +84,10 @@ class Encoder(nn.Module):
         draw = Draws(evidence, noise, knobs)
         canvas = draw.given("canvas")
 
-        seen = self.seen(canvas=canvas)  # multi_mnist.yaml:23
+        seen = self.seen(canvas=canvas)  # multi_mnist.yaml:24
 
         logits = self.count(seen=seen)
-        count = draw.enumerate("count", Categorical(logits), axis=0)  # multi_mnist.yaml:24
+        count = draw.enumerate("count", Categorical(logits), axis=0)  # multi_mnist.yaml:25
 
         draw.active("slot", count, values=[1, 2, 3], size=3)
 
@@ -100,15 +100,19 @@ class Encoder(nn.Module):
                 state_previous=state_previous,
                 place_previous=place_previous,
                 glyph_digit_previous=glyph_digit_previous,
-            )  # multi_mnist.yaml:25
+            )  # multi_mnist.yaml:26
 
             loc, scale = self.place(state=state)
-            place = slot.sample("place", Normal(loc, positive(scale)))  # multi_mnist.yaml:30
+            place = slot.sample("place", Normal(loc, positive(scale)))  # multi_mnist.yaml:31
 
-            probs = crop(canvas, place, 28, 28)
+            box = (
+                place * place.new_tensor([0.2, 0.8, 0.8]) + place.new_tensor([2.4, 0.0, 0.0])
+            )  # multi_mnist.yaml:32
+
+            probs = crop(canvas, box, 28, 28)
             glyph_image = slot.mean(
                 "glyph.image", Bernoulli(probs=probs, event=3)
-            )  # multi_mnist.yaml:31
+            )  # multi_mnist.yaml:33
 
             glyph = slot.call("glyph", self.glyph, image=glyph_image)  # multi_mnist.yaml:8
             glyph_digit = glyph["digit"]
@@ -160,8 +164,12 @@ class Decoder(nn.Module):
 
         place = draw.sample("place", Normal(0.0, 1.0), plates={"slot": 3})  # multi_mnist.yaml:16
 
-        loc = sum_over(paste(glyph_image, place, 50, 50), -4, slot_active[..., None, None, None])
-        draw.sample("canvas", Normal(loc, 0.3, event=3))  # multi_mnist.yaml:20
+        box = (
+            place * place.new_tensor([0.2, 0.8, 0.8]) + place.new_tensor([2.4, 0.0, 0.0])
+        )  # multi_mnist.yaml:20
+
+        loc = sum_over(paste(glyph_image, box, 50, 50), -4, slot_active[..., None, None, None])
+        draw.sample("canvas", Normal(loc, 0.3, event=3))  # multi_mnist.yaml:21
 
         return draw.made
 

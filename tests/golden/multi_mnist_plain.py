@@ -54,10 +54,10 @@ class Encoder(nn.Module):
         draw = Draws(evidence, noise, knobs)
         canvas = draw.given("canvas")
 
-        seen = self.seen(canvas=canvas)  # multi_mnist_plain.yaml:18
+        seen = self.seen(canvas=canvas)  # multi_mnist_plain.yaml:19
 
         logits = self.count(seen=seen)
-        count = draw.enumerate("count", Categorical(logits), axis=0)  # multi_mnist_plain.yaml:19
+        count = draw.enumerate("count", Categorical(logits), axis=0)  # multi_mnist_plain.yaml:20
 
         draw.active("slot", count, values=[1, 2, 3], size=3)
 
@@ -70,15 +70,19 @@ class Encoder(nn.Module):
                 state_previous=state_previous,
                 place_previous=place_previous,
                 look_previous=look_previous,
-            )  # multi_mnist_plain.yaml:20
+            )  # multi_mnist_plain.yaml:21
 
             loc, scale = self.place(state=state)
-            place = slot.sample("place", Normal(loc, positive(scale)))  # multi_mnist_plain.yaml:25
+            place = slot.sample("place", Normal(loc, positive(scale)))  # multi_mnist_plain.yaml:26
 
-            window = crop(canvas, place, 28, 28)  # multi_mnist_plain.yaml:26
+            box = (
+                place * place.new_tensor([0.2, 0.8, 0.8]) + place.new_tensor([2.4, 0.0, 0.0])
+            )  # multi_mnist_plain.yaml:27
+
+            window = crop(canvas, box, 28, 28)  # multi_mnist_plain.yaml:28
 
             loc, scale = self.look(window=window, state=state)
-            look = slot.sample("look", Normal(loc, positive(scale)))  # multi_mnist_plain.yaml:27
+            look = slot.sample("look", Normal(loc, positive(scale)))  # multi_mnist_plain.yaml:29
 
             state_previous, place_previous, look_previous = state, place, look
 
@@ -104,11 +108,15 @@ class Decoder(nn.Module):
             "place", Normal(0.0, 1.0), plates={"slot": 3}
         )  # multi_mnist_plain.yaml:9
 
+        box = (
+            place * place.new_tensor([0.2, 0.8, 0.8]) + place.new_tensor([2.4, 0.0, 0.0])
+        )  # multi_mnist_plain.yaml:15
+
         network = self.window(look=look)
         window = torch.sigmoid(network)  # multi_mnist_plain.yaml:14
 
-        loc = sum_over(paste(window, place, 50, 50), -4, slot_active[..., None, None, None])
-        draw.sample("canvas", Normal(loc, 0.3, event=3))  # multi_mnist_plain.yaml:15
+        loc = sum_over(paste(window, box, 50, 50), -4, slot_active[..., None, None, None])
+        draw.sample("canvas", Normal(loc, 0.3, event=3))  # multi_mnist_plain.yaml:16
 
         return draw.made
 
