@@ -13,9 +13,10 @@ from numpy.testing import assert_allclose
 from scipy.stats import norm
 from torch.nn.functional import affine_grid, grid_sample
 
+from graphvae.compiler import spec
 from graphvae.lab.mnist import Digits, read_digits
 from graphvae.lab.multi_mnist import Scenes, compose, read_multi_mnist
-from graphvae.lab.sources import Rows, Want
+from graphvae.lab.sources import Rows, Want, read_source
 from graphvae.runtime.expressions import paste
 
 SHARED = Path(os.environ.get("GRAPHVAE_DATA", Path(__file__).parents[2] / "shared" / "data" / "mnist"))
@@ -124,6 +125,16 @@ def test_the_columns(rows: Rows) -> None:
         assert len(set(np.bincount(rows.columns["count"][part])[1:].tolist())) <= 2
     assert rows.columns["image"].max() == 1
     assert set(read_multi_mnist(SHARED, {"count": Want()}, None).columns) == {"count"}
+
+
+@needs_mnist
+def test_as_many_scenes_as_are_ordered_by_the_seed() -> None:
+    found = read_source("multi_mnist", SHARED, {"image": Want()}, None, spec.Scenes(train=30, test=7, seed=3))
+    assert found.test is not None
+    assert found.test.tolist() == list(range(30, 37))
+    for part, rows, name, seed in ((slice(30), 30, "train", 6), (slice(30, None), 7, "t10k", 7)):
+        canvas = compose(read_digits(name, SHARED, None), rows, seed).canvas
+        np.testing.assert_array_equal(found.columns["image"][part] * 255, canvas)
 
 
 @needs_mnist

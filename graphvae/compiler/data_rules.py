@@ -11,7 +11,7 @@ from graphvae.compiler.graph import ModelGraph, VariableNode
 from graphvae.compiler.spec import Data, LabelDraw, Rescale, Split
 
 _KNOWN = ("observed", "given", "supervised")
-_PLACED = "multi_mnist"  # the source that knows where in a picture a slot is
+_PLACED = "multi_mnist"  # the source that composes scenes, and knows where in a picture a slot is
 _MADE = {  # what a transform makes, and the supports that may have it
     "binarise": ("0 and 1", ("binary",)),
     "binarise_each_time": ("0 and 1", ("binary",)),
@@ -26,6 +26,9 @@ def check_data(graph: ModelGraph) -> None:
     assert data is not None
     if data.path is not None and data.source == "digits":
         raise SpecError.of("GV056", "digits come with scikit-learn, and from no path", data.key("path"), "leave it out")
+    if data.scenes is not None and data.source != _PLACED:
+        message = f"'scenes' belongs to the source {_PLACED}, and the source is {data.source}"
+        raise SpecError.of("GV057", message, data.key("scenes"), f"leave it out, or write source: {_PLACED}")
     for name in data.columns:
         check_role(graph, name, _KNOWN, data.key("columns", name), "a column holds a variable that is known in some row")
     for name in graph.named(*_KNOWN):

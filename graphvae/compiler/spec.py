@@ -565,6 +565,17 @@ class Slots(Block):
     """The order of the slots of a row: from left to right in the picture, or as the columns have them."""
 
 
+class Scenes(Block):
+    """How many scenes the source composes, and by which seed; each number of things stands in a third of them."""
+
+    train: Annotated[int, Field(gt=0, le=200_000)] = 12_000
+    """Scenes of the digits that MNIST has for training."""
+    test: Annotated[int, Field(gt=0, le=200_000)] = 2_000
+    """Scenes of those that it has for the test."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of the draw."""
+
+
 class Data(Block):
     """Where the rows come from, and which of their labels are revealed."""
 
@@ -575,6 +586,8 @@ class Data(Block):
     images.csv."""
     path: str | None = None
     """The file or the folder, from the folder of the spec. `--data` goes before it."""
+    scenes: Scenes | None = None
+    """Of `multi_mnist` alone: what it composes. Left out: 12,000 scenes for training and 2,000 for the test."""
     columns: dict[VariableName, ColumnNames]
     """The column of the data that holds each variable; of a vector, it may be a list with a column for each number."""
     categories: dict[VariableName, Cells] = Field(default_factory=dict)

@@ -114,7 +114,7 @@ def load_data(
     if data is None:
         raise DataError.of("GV301", "the spec has no data to train on", graph.spec.key("model"), "write a 'data' block")
     span = data.span("source") if folder is not None or data.path is None else data.span("path")
-    rows = read_source(data.source, source_path(graph.spec, folder), wanted(graph), span)
+    rows = read_source(data.source, source_path(graph.spec, folder), wanted(graph), span, data.scenes)
     bound = bind(graph, rows, coding.categories if coding else None)
     check_finite(data, rows, bound.values)
     train, validation, test = _parts(data, rows)

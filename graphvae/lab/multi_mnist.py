@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from graphvae.compiler import spec
 from graphvae.compiler.errors import Span
 from graphvae.lab.mnist import Bytes, Digits, read_digits
 from graphvae.lab.sources import Array, Rows, Wanted
 
 CANVAS, WINDOW, MOST = 50, 28, 3  # pixels, pixels, digits
-TRAIN, TEST = 12_000, 2_000  # scenes
 AT_ONCE = 4_000  # scenes are tried, to bound the memory
 Ints = NDArray[np.int64]
 
@@ -37,22 +37,23 @@ class Scenes(NamedTuple):
     top: Ints
 
 
-def read_multi_mnist(folder: Path | None, wanted: Wanted | None, span: Span | None) -> Rows:
-    """12,000 scenes for training, of the digits that MNIST has for training, and 2,000 of the others for the test.
+def read_multi_mnist(folder: Path | None, wanted: Wanted | None, span: Span | None, scenes: spec.Scenes | None = None) -> Rows:
+    """Scenes for training, of the digits that MNIST has for training, and of the others for the test, as many as are ordered.
 
     The columns are `image` [50, 50] between 0 and 1; `count`, 1 to 3; and of each of three slots, from left to right, `digit`,
     `place`, and `window` [28, 28], the image of the digit between 0 and 1: -1 or NaN in the slots beyond the count. A place is
     (scale, shift x, shift y): the canvas shows at (x, y) what the window has at (scale * x + shift x, scale * y + shift y),
     where each of them goes from -1 to 1 between its outer edges.
     """
-    parts = (read_digits("train", folder, span), TRAIN), (read_digits("t10k", folder, span), TEST)
-    made = [(digits, compose(digits, rows, seed)) for seed, (digits, rows) in enumerate(parts)]
+    scenes = scenes or spec.Scenes()
+    parts = (read_digits("train", folder, span), scenes.train), (read_digits("t10k", folder, span), scenes.test)
+    made = [(digits, compose(digits, rows, 2 * scenes.seed + part)) for part, (digits, rows) in enumerate(parts)]
     columns = {
         name: np.concatenate([make(digits, scenes) for digits, scenes in made])
         for name, make in _COLUMNS.items()
         if wanted is None or name in wanted
     }
-    return Rows(columns, tuple(_COLUMNS), test=np.arange(TRAIN, TRAIN + TEST))
+    return Rows(columns, tuple(_COLUMNS), test=np.arange(scenes.train, scenes.train + scenes.test))
 
 
 def compose(digits: Digits, rows: int, seed: int) -> Scenes:

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphvae.compiler.errors import DataError, Span, closest
+from graphvae.compiler.spec import Scenes
 
 Array = NDArray[np.generic]
 Columns = Mapping[str, Array]
@@ -60,7 +62,7 @@ Reader = Callable[[Path, Wanted | None, Span | None], Rows]
 BuiltIn = Callable[[Path | None, Wanted | None, Span | None], Rows]
 
 
-def read_source(name: str, path: Path | None, wanted: Wanted | None, span: Span | None) -> Rows:
+def read_source(name: str, path: Path | None, wanted: Wanted | None, span: Span | None, scenes: Scenes | None = None) -> Rows:
     """The rows of a source.
 
     Args:
@@ -68,12 +70,13 @@ def read_source(name: str, path: Path | None, wanted: Wanted | None, span: Span 
         path: Its file or folder; None for the default, which a person's own data do not have.
         wanted: The columns to read, of which the source may lack some; None for all that it has.
         span: Where the spec names it.
+        scenes: How many a source that composes them is to give; None for its default.
 
     Raises:
         DataError: If its files are missing, truncated, too large or not what they should be.
     """
     if name in BUILT_IN:
-        return _built_in(name)(path, wanted, span)
+        return _built_in(name, scenes)(path, wanted, span)
     if path is None:
         hint = "pass --data PATH, or write it in the spec as data: {path: PATH}"
         raise DataError.of("GV301", f"the source {name} needs its {_kind(name)}", span, hint)
@@ -128,7 +131,7 @@ def check_size(path: Path, rows: int, numbers: int, size: int, span: Span | None
         raise DataError.of("GV301", message, span, hint)
 
 
-def _built_in(name: str) -> BuiltIn:
+def _built_in(name: str, scenes: Scenes | None) -> BuiltIn:
     """A reader of well-known data, whose libraries load when it is asked for."""
     from graphvae.lab.mnist import read_mnist
     from graphvae.lab.multi_mnist import read_multi_mnist
@@ -137,7 +140,7 @@ def _built_in(name: str) -> BuiltIn:
     readers: dict[str, BuiltIn] = {
         "digits": _digits,
         "mnist": read_mnist,
-        "multi_mnist": read_multi_mnist,
+        "multi_mnist": partial(read_multi_mnist, scenes=scenes),
         "yaleb": read_yaleb,
     }
     return readers[name]
