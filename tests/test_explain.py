@@ -106,11 +106,11 @@ def test_text_and_data_are_of_one_form(path: Path) -> None:
 
 
 def test_a_label_behind_a_draw_is_estimated() -> None:
-    found = explained("tests/specs/label_behind_latent.yaml")
-    assert "label   estimated by importance sampling: code stands before it" in str(found)
+    found = explained("specs/label_behind_latent.yaml")
+    assert "digit   estimated by importance sampling: code stands before it" in str(found)
     [label] = found.labels
     assert (label.log_q, label.because) == ("importance sampling", ("code",))
-    assert {row.variable: row.passes for row in found.cost.networks if row.side == "q"} == {"code": 1, "label": 8, "style": 32}
+    assert {row.variable: row.passes for row in found.cost.networks if row.side == "q"} == {"code": 1, "digit": 8, "style": 80}
 
 
 def test_the_mean_of_logarithms_is_a_bound_below_what_is_enumerated() -> None:

@@ -1,4 +1,4 @@
-"""label_behind_latent
+"""label_behind_latent: Which digit it is, named on a hundred images, read off a code of the image.
 
 Compiled by graphvae from label_behind_latent.yaml.
 """
@@ -6,27 +6,32 @@ Compiled by graphvae from label_behind_latent.yaml.
 import torch
 from torch import nn
 
-from graphvae.runtime import (
-    Categorical,
-    ContinuousBernoulli,
-    Draws,
-    Mlp,
-    Model,
-    Normal,
-    Variable,
-    positive,
-)
+from graphvae.runtime import Bernoulli, Categorical, Draws, Mlp, Model, Normal, Variable, positive
 
 
 class Encoder(nn.Module):
-    """q(code, label, style | image)"""
+    """q(code, digit, style | image)"""
 
     def __init__(self):
         super().__init__()
-        self.code = Mlp({"image": (6,)}, hidden=[32, 32], heads={"loc": (3,), "scale": (3,)})
-        self.label = Mlp({"code": (3,)}, hidden=[32, 32], heads={"logits": (4,)})
+        self.code = Mlp(
+            {"image": (1, 28, 28)},
+            hidden=[256],
+            heads={"loc": (20,), "scale": (20,)},
+            normalisation="batch",
+        )
+        self.digit = Mlp(
+            {"code": (20,)},
+            hidden=[256, 256],
+            heads={"logits": (10,)},
+            dropout=0.3,
+            normalisation="batch",
+        )
         self.style = Mlp(
-            {"code": (3,), "label": (4,)}, hidden=[32, 32], heads={"loc": (2,), "scale": (2,)}
+            {"code": (20,), "digit": (10,)},
+            hidden=[256],
+            heads={"loc": (5,), "scale": (5,)},
+            normalisation="batch",
         )
 
     def forward(self, evidence, noise, knobs):
@@ -34,54 +39,57 @@ class Encoder(nn.Module):
         image = draw.given("image")
 
         loc, scale = self.code(image=image)
-        code = draw.sample("code", Normal(loc, positive(scale)))  # label_behind_latent.yaml:12
+        code = draw.sample("code", Normal(loc, positive(scale)))  # label_behind_latent.yaml:17
 
-        logits = self.label(code=code)
-        label = draw.enumerate("label", Categorical(logits), axis=0)  # label_behind_latent.yaml:13
+        logits = self.digit(code=code)
+        digit = draw.enumerate("digit", Categorical(logits), axis=0)  # label_behind_latent.yaml:18
 
-        loc, scale = self.style(code=code, label=label)
-        draw.sample("style", Normal(loc, positive(scale)))  # label_behind_latent.yaml:14
+        loc, scale = self.style(code=code, digit=digit)
+        draw.sample("style", Normal(loc, positive(scale)))  # label_behind_latent.yaml:19
 
         return draw.made
 
 
 class Decoder(nn.Module):
-    """p(label, style, code, image)"""
+    """p(digit, style, code, image)"""
 
     def __init__(self):
         super().__init__()
-        self.register_buffer("label_logits", torch.zeros(4), persistent=False)
+        self.register_buffer("digit_logits", torch.zeros(10), persistent=False)
         self.code = Mlp(
-            {"style": (2,), "label": (4,)}, hidden=[32, 32], heads={"loc": (3,), "scale": (3,)}
+            {"digit": (10,), "style": (5,)},
+            hidden=[256],
+            heads={"loc": (20,), "scale": (20,)},
+            normalisation="batch",
         )
         self.image = Mlp(
-            {"code": (3,)}, hidden=[16, 16], heads={"logits": (6,)}, activation="softplus"
+            {"code": (20,)}, hidden=[256], heads={"logits": (1, 28, 28)}, normalisation="batch"
         )
 
     def forward(self, evidence, noise, knobs):
         draw = Draws(evidence, noise, knobs)
-        label = draw.sample("label", Categorical(self.label_logits))  # label_behind_latent.yaml:4
-        style = draw.sample("style", Normal(0.0, 1.0))  # label_behind_latent.yaml:6
+        digit = draw.sample("digit", Categorical(self.digit_logits))  # label_behind_latent.yaml:7
+        style = draw.sample("style", Normal(0.0, 1.0))  # label_behind_latent.yaml:8
 
-        loc, scale = self.code(style=style, label=label)
-        code = draw.sample("code", Normal(loc, positive(scale)))  # label_behind_latent.yaml:9
+        loc, scale = self.code(digit=digit, style=style)
+        code = draw.sample("code", Normal(loc, positive(scale)))  # label_behind_latent.yaml:13
 
         logits = self.image(code=code)
-        draw.sample("image", ContinuousBernoulli(logits))  # label_behind_latent.yaml:10
+        draw.sample("image", Bernoulli(logits, event=3))  # label_behind_latent.yaml:14
 
         return draw.made
 
 
 class LabelBehindLatent(Model):
-    """p(label, style, code, image), trained through q(code, label, style | image)"""
+    """p(digit, style, code, image), trained through q(code, digit, style | image)"""
 
     variables = {
-        "label": Variable("supervised", Categorical, (4,), enumerated=True),
-        "style": Variable("latent", Normal, (2,)),
-        "code": Variable("latent", Normal, (3,)),
-        "image": Variable("observed", ContinuousBernoulli, (6,)),
+        "digit": Variable("supervised", Categorical, (10,), enumerated=True),
+        "style": Variable("latent", Normal, (5,)),
+        "code": Variable("latent", Normal, (20,)),
+        "image": Variable("observed", Bernoulli, (1, 28, 28), soft=True),
     }
-    label_term = "mean_log"
+    label_term = "log_mean"
 
     def __init__(self):
         super().__init__(Encoder(), Decoder())
