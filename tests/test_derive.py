@@ -332,6 +332,13 @@ def test_a_sub_model_derives_its_own_q_and_the_outer_one_the_rest(tmp_path: Path
     assert "q of glyph.digit, glyph.style is derived from p (topological)" in graph.notes
 
 
+def test_a_variable_may_have_the_name_of_one_in_a_sub_model(tmp_path: Path) -> None:
+    page(tmp_path)
+    text = (tmp_path / "page.yaml").read_text().replace("tilt", "style")
+    (tmp_path / "page.yaml").write_text(text)
+    assert read_graph(tmp_path / "page.yaml").derived[0].conditionals == ("style",)
+
+
 def test_the_draws_of_a_derived_sub_model_can_be_overridden(tmp_path: Path) -> None:
     graph = page(tmp_path, "q: {digit: {gradient: concrete}}")
     assert graph.q.conditionals["glyph.digit"].conditional.gradient == "concrete"

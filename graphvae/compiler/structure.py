@@ -570,7 +570,7 @@ def _check_learned(graph: ModelGraph) -> None:
 
 def _strangers(graph: ModelGraph, side: Side) -> list[str]:
     """What a side defines without a line under `variables`, which a misspelt name does as well."""
-    return [name for name in side.conditionals if name not in graph.spec.variables]
+    return [name for name in side.conditionals if name not in graph.spec.variables and "." not in name]
 
 
 def check_declarations(graph: ModelGraph) -> None:
