@@ -52,11 +52,14 @@ def main() -> None:
     print(f"{rmse(mean_image[lower] - whole[lower]):.3f}")
     print(f"digits, from the upper halves: {(filled.means['digit'].argmax(1) != digits[test][:500]).mean():.1%} wrong")
 
-    shown = [seen[test][:10], filled.means["image"][:10], whole[:10]]
+    shown = {"seen": seen[test], "finished": filled.means["image"], "whole": whole}
     figure, axes = plt.subplots(len(shown), 10, figsize=(5.5, 1.8))
-    for axis, image in zip(axes.flat, np.concatenate(shown), strict=True):
-        axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-        axis.axis("off")
+    for row, (name, images) in zip(axes, shown.items(), strict=True):
+        row[0].set_ylabel(name, fontsize=7)
+        for axis, image in zip(row, images[:10], strict=True):
+            axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
     figure.savefig(arguments.output, dpi=200, bbox_inches="tight")
 
 

@@ -20,7 +20,7 @@ from graphvae.lab.data import load_data
 from graphvae.lab.runs import open_run
 from graphvae.runtime import Model, normalise
 
-FACES = 6
+FACES = 4
 LIGHTS = {"left": (-0.8, 0.0, 0.6), "above": (0.0, 0.8, 0.6), "front": (0.0, 0.0, 1.0), "right": (0.8, 0.0, 0.6)}
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     for axis, person, truth in zip(axes[:, 0], known["person"], test["person"][shown], strict=True):
         axis.set_ylabel(f"person {truth}\nseen as {person}", fontsize=6)
     figure.subplots_adjust(wspace=0.05, hspace=0.05)
-    figure.savefig(arguments.output, dpi=150, bbox_inches="tight")
+    figure.savefig(arguments.output, dpi=100, bbox_inches="tight")
 
 
 def drawn(model: Model, latent: dict[str, torch.Tensor]) -> torch.Tensor:
