@@ -93,7 +93,7 @@ def read_by(graph: ModelGraph, node: ConditionalNode) -> list[str]:
 def test_text_and_data_are_of_one_form(path: Path) -> None:
     found = explained(path)
     record = json.loads(json.dumps(found.record("m.yaml")))
-    structure = ["p", "q", "plates", "loops", "gathered", "submodels"]
+    structure = ["p", "q", "derived", "plates", "loops", "gathered", "submodels"]
     objective = ["draws", "divergences", "labels", "objective"]
     assert list(record) == ["model", *structure, *objective, "cost", "budget", "warnings"]
     assert record["cost"]["parameters"] == found.cost.parameters
