@@ -124,6 +124,7 @@ LEGAL = [
         "objective: {alpha: 50, beta: 1, supervision_rate: 1}",
     ),
     ("a parameter", "  style: [image, digit]", "  style: {parents: [image, digit], parameters: {scale: 2}}", ""),
+    ("a constant value", "  image: [digit, style]", "  image: [digit, style, a]\n  a: {value: 'stack(1, 2)'}", ""),
     ("quoted keys", "  digit: [image]", "  'digit': [\"image\"]", ""),
     ("a list over lines", "  image: [digit, style]", "  image: [digit,\n    style,]", ""),
     ("a block list", "  image: [digit, style]", "  image:\n  - digit\n  - style", ""),

@@ -355,7 +355,7 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
         *_needs(),
         {"properties": {"parents": {"uniqueItems": True}, "parameters": _parameters()}},
         {"if": {"properties": {"parameters": _some({"const": "head"})}, "required": ["parameters"]}, "then": _PARENTS},
-        {"dependencies": {"network": _PARENTS, "value": _PARENTS, "temperature": _RELAXED}},
+        {"dependencies": {"network": _PARENTS, "temperature": _RELAXED}},
         {"dependencies": {"value": {"properties": _COMPUTED}}},
         {"if": _GRU, "then": {"properties": {**_COMPUTED, "value": False, "parents": {"minItems": 2}}}},
         {"properties": {"temperature": _scheduled(exclusiveMinimum=0)}},
@@ -376,6 +376,7 @@ _RULES: Mapping[type[Block], Sequence[JsonSchemaValue]] = {
     ),
     Data: (
         {"if": _has(source=["digits"]), "then": {"properties": {"path": False}}},
+        {"dependencies": {"scenes": _has(source=["multi_mnist"])}},
         {"properties": {key: {"additionalProperties": _LIST} for key in ("columns", "categories", "transforms")}},
     ),
     Rescale: ({"oneOf": [{"required": ["scale"]}, {"required": ["binarise"]}]}, {"dependencies": {"to": ["scale"]}}),
