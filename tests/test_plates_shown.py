@@ -425,7 +425,6 @@ def test_a_plate_with_nothing_to_see_in_it_is_not_seen() -> None:
         ("initial: learned", "initial: zeros"),
         ("order: as_stored", "order: random"),
         ("  place: [state]", "  place: {parents: [state], value: relu(state), gradient: enumerate}"),
-        ("  place: [state]", "  place: {value: relu(state)}"),
         ("  count: [canvas]", "  count: {parents: [canvas], parameters: {probs: learned}}"),
     ],
 )
@@ -445,6 +444,7 @@ def test_what_goes_together_is_in_the_schema(old: str, new: str) -> None:
         ("  count: [canvas]", '  count: {parents: [canvas], parameters: {probs: "softmax(canvas)"}}'),
         ("  count: [canvas]", "  count: [canvas]\n  a.b.c: [a.b.d.previous, slot]"),
         ("  place: [state]", '  place: [state]\n  sharp: {parents: [place], value: "2 * place"}'),
+        ("  place: [state]", '  place: [state]\n  rest: {value: "stack(1, 2)"}'),
     ],
 )
 def test_what_may_stand_there_is_in_the_schema(old: str, new: str) -> None:
