@@ -17,6 +17,7 @@ STACK = "p(digit) p(style) p(code | digit, style) p(image | code)"
 THROUGH_EXTRA = "q(extra | image) q(digit | image, extra) q(style | image, extra, digit)"
 FACTORS = {
     "m2": ("p(digit) p(style) p(image | digit, style)", "q(digit | image) q(style | image, digit)"),
+    "svhn": ("p(digit) p(style) p(image | digit, style)", "q(digit | image) q(style | image, digit)"),
     "m1m2": (STACK, "q(digit | image) q(style | image, digit) q(code | image, digit, style)"),
     "label_behind_latent": (STACK, "q(code | image) q(digit | code) q(style | code, digit)"),
     "hierarchical": (

@@ -579,11 +579,11 @@ class Scenes(Block):
 class Data(Block):
     """Where the rows come from, and which of their labels are revealed."""
 
-    source: Literal["digits", "mnist", "multi_mnist", "yaleb", "npz", "csv", "parquet", "images"]
+    source: Literal["digits", "mnist", "multi_mnist", "svhn", "yaleb", "npz", "csv", "parquet", "images"]
     """`digits` comes with scikit-learn; `mnist` is read from a folder or downloaded; `multi_mnist` composes one to three of its
-    digits on a canvas; `yaleb` are the faces of Extended Yale B, an npz or the folder of PGM files; `csv` and `parquet` are
-    tables, `npz` is a file of arrays, the columns; `images` is a folder of pictures, with a folder for each class or a table,
-    images.csv."""
+    digits on a canvas; `svhn` are the cropped digits of house numbers, .mat files or an npz, or downloaded; `yaleb` are the
+    faces of Extended Yale B, an npz or the folder of PGM files; `csv` and `parquet` are tables, `npz` is a file of arrays, the
+    columns; `images` is a folder of pictures, with a folder for each class or a table, images.csv."""
     path: str | None = None
     """The file or the folder, from the folder of the spec. `--data` goes before it."""
     scenes: Scenes | None = None

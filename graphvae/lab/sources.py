@@ -135,12 +135,14 @@ def _built_in(name: str, scenes: Scenes | None) -> BuiltIn:
     """A reader of well-known data, whose libraries load when it is asked for."""
     from graphvae.lab.mnist import read_mnist
     from graphvae.lab.multi_mnist import read_multi_mnist
+    from graphvae.lab.svhn import read_svhn
     from graphvae.lab.yaleb import read_yaleb
 
     readers: dict[str, BuiltIn] = {
         "digits": _digits,
         "mnist": read_mnist,
         "multi_mnist": partial(read_multi_mnist, scenes=scenes),
+        "svhn": read_svhn,
         "yaleb": read_yaleb,
     }
     return readers[name]
@@ -216,5 +218,5 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     return found
 
 
-BUILT_IN = ("digits", "mnist", "multi_mnist", "yaleb")
+BUILT_IN = ("digits", "mnist", "multi_mnist", "svhn", "yaleb")
 ENDINGS = {".csv": "csv", ".npz": "npz", ".parquet": "parquet"}
