@@ -82,7 +82,9 @@ def test_structures_on_mnist_differ_in_structure_alone() -> None:
         assert (spec.data, spec.objective.alpha) == (first.data, first.objective.alpha)
         assert spec.objective.supervision_rate == first.objective.supervision_rate
         assert spec.training.learning_rate == first.training.learning_rate
-        assert [spec.q[name].network for name in ("digit", "style")] == [first.q[name].network for name in ("digit", "style")]
+        assert [spec.q.conditionals[name].network for name in ("digit", "style")] == [
+            first.q.conditionals[name].network for name in ("digit", "style")
+        ]
         assert spec.p["image"].network == first.p["image"].network
 
 
