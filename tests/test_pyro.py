@@ -28,7 +28,7 @@ from graphvae.compiler.plan import Draw, Plan, Score
 from graphvae.runtime import Block, Model, Term, load
 
 ROWS, SAMPLES = 3, 2
-LARGE = ("faces", "faces_intrinsic", "multi_mnist", "multi_mnist_plain", "svhn")
+LARGE = ("faces", "faces_intrinsic", "multi_mnist", "multi_mnist_plain")
 
 GLYPH = """
 model: glyph

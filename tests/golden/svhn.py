@@ -66,7 +66,7 @@ class Decoder(nn.Module):
             heads={"loc": (3, 32, 32)},
             normalisation="batch",
         )
-        self.image_scale = nn.Parameter(torch.zeros(3, 32, 32))
+        self.register_buffer("image_scale", torch.full((3, 32, 32), 0.1), persistent=False)
 
     def forward(self, evidence, noise, knobs):
         draw = Draws(evidence, noise, knobs)
@@ -75,7 +75,7 @@ class Decoder(nn.Module):
 
         loc = self.image(digit=digit, style=style)
         draw.sample(
-            "image", DiscretisedLogistic(loc, positive(self.image_scale), levels=256, event=3)
+            "image", DiscretisedLogistic(loc, self.image_scale, levels=256, event=3)
         )  # svhn.yaml:17
 
         return draw.made
