@@ -51,10 +51,8 @@ def _check_order(written: Mapping[str, ConditionalNode], left_out: list[str]) ->
 
 def _place(node: ConditionalNode, parent: str) -> Span | None:
     """Where a conditional names a parent; the conditional itself for the count of a plate, which nobody names."""
-    places = [
-        node.conditional.span("parents", at) for at, each in enumerate(node.conditional.parents) if each.variable == parent
-    ]
-    return next(iter(places), node.span)
+    found = (at for at, each in enumerate(node.conditional.parents) if each.variable == parent)
+    return next((node.conditional.span("parents", at) for at in found), node.span)
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ def choose(q: Side, p: Side, objective: Objective) -> dict[str, Choice]:
     made = {node.variable.name: _without_cells(node) for node in random}
     chosen = {name: choice for name, choice in made.items() if choice}
     cells = prod(count(node) for node in random if chosen.get(node.variable.name, _NOTHING).gradient == "enumerate")
+    twice = nested(q.units)
     for node in sorted((n for n in random if n.variable.name not in chosen), key=_priority(objective)):
         name = node.variable.name
-        reason = _not_enumerated(node, cells, q, chosen, objective)
+        reason = _LOOPED if name in twice else _not_enumerated(node, cells, q, chosen, objective)
         if not reason:
             cells *= count(node)
             why = f"exact: {count(node)} values, {cells} of at most {objective.max_cells} cells"
@@ -53,6 +54,7 @@ def choose(q: Side, p: Side, objective: Objective) -> dict[str, Choice]:
 
 
 _NOTHING = Choice("reparameterised", "")
+_LOOPED = "it stands in a loop within a loop"
 
 
 def _without_cells(node: ConditionalNode) -> Choice | None:
@@ -75,8 +77,6 @@ def _priority(objective: Objective) -> Callable[[ConditionalNode], tuple[bool, i
 
 def _not_enumerated(node: ConditionalNode, cells: int, q: Side, chosen: Mapping[str, Choice], objective: Objective) -> str:
     """Why a finite variable cannot join the cells that there are; nothing if it can."""
-    if node.variable.name in nested(q.units):
-        return "it stands in a loop within a loop"
     if cells * count(node) > objective.max_cells:
         return f"{_shown(node, cells)} cells are more than max_cells, {objective.max_cells}"
     drawn = [name for name in q.ancestors(node.variable.name) if chosen.get(name, _ENUMERATED).gradient != "enumerate"]
@@ -165,6 +165,7 @@ def check_draws(graph: ModelGraph) -> None:
     if objective.bound == "importance_dreg" and isinstance(objective.beta, dict):
         message = "importance_dreg reparameterises the score of all draws at once, and needs one beta for them"
         raise SpecError.of("GV110", message, objective.key("beta"), "write beta: NUMBER, or bound: importance")
+    twice = nested(graph.q.units)
     for name, node in graph.q.conditionals.items():
         conditional = node.conditional
         place = conditional.span("gradient") or node.span
@@ -180,7 +181,7 @@ def check_draws(graph: ModelGraph) -> None:
             raise SpecError.of("GV110", message, objective.span("samples"), "write samples: 8, or leave the key out")
         if conditional.gradient == "straight_through":
             _check_straight_through(graph, name, place)
-        if conditional.gradient == "enumerate" and name in nested(graph.q.units):
+        if conditional.gradient == "enumerate" and name in twice:
             message = f"'{name}' cannot be enumerated: in q it stands in a loop over '{node.variable.plates[-1]}' within a loop"
             raise SpecError.of("GV110", message, place, "leave the gradient to the rule, or write score_function")
         if objective.bound != "self_normalised":

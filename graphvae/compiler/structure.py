@@ -86,10 +86,10 @@ def check_names(spec: Spec) -> None:
         if name in EVENT_AXES:
             message = f"a plate cannot be called '{name}', since expressions know an axis of every picture by that name"
             raise SpecError.of("GV117", message, spec.key("plates", name), "give it another name")
-    for block, name in [("variables", name) for name in spec.variables] + [("p", name) for name in spec.p]:
-        if name == "derive":
+    for block, names in (("variables", spec.variables), ("p", spec.p)):
+        if "derive" in names:
             message = "a variable cannot be called 'derive', since q has a key of that name"
-            raise SpecError.of("GV055", message, spec.key(block, name), "give it another name")
+            raise SpecError.of("GV055", message, spec.key(block, "derive"), "give it another name")
     for name, variable in spec.variables.items():
         check_plates_there(f"'{name}'", variable, spec)
         if variable.collapse and (variable.distribution is None or variable.role not in ("latent", "supervised")):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphvae.compiler.errors import DataError, Span
-from graphvae.lab.sources import Rows, Wanted
+from graphvae.lab.sources import Rows, Wanted, download
 
 Bytes = NDArray[np.uint8]
 
@@ -24,6 +24,7 @@ MNIST_FILES = {  # md5 of the content: the same digits come in .gz files with di
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+HINT = "pass --data the folder of the four IDX files, or name it in $GRAPHVAE_DATA"
 
 
 class Digits(NamedTuple):
@@ -56,7 +57,7 @@ def _content(name: str, folder: Path | None, span: Span | None) -> bytes:
     found = [path for path in (where / f"{name}.gz", where / name) if path.exists()] if where else []
     if where and not found:
         raise DataError.of("GV301", f"there is no {name}.gz in {where}", span, "pass --data the folder of the four IDX files")
-    path = found[0] if found else _download(name, span)
+    path = found[0] if found else download(MNIST_URL, f"{name}.gz", None, span, HINT)
     try:
         raw = path.read_bytes()
         content = gzip.decompress(raw) if path.suffix == ".gz" else raw
@@ -70,17 +71,6 @@ def _content(name: str, folder: Path | None, span: Span | None) -> bytes:
 def _data_folder() -> Path | None:
     folder = os.environ.get("GRAPHVAE_DATA")
     return Path(folder) if folder else None
-
-
-def _download(name: str, span: Span | None) -> Path:
-    import pooch
-
-    try:
-        cache = pooch.os_cache("graphvae")
-        return Path(pooch.retrieve(f"{MNIST_URL}{name}.gz", known_hash=None, fname=f"{name}.gz", path=cache))
-    except Exception as error:  # pooch lets the errors of several network libraries through
-        hint = "pass --data the folder of the four IDX files, or name it in $GRAPHVAE_DATA"
-        raise DataError.of("GV301", f"cannot download {name}: {error}", span, hint) from None
 
 
 def _read_idx(content: bytes) -> Bytes:

@@ -157,12 +157,18 @@ def _write_specs(folder: Path, graph: ModelGraph) -> None:
 
 
 def _moved(graph: ModelGraph, spec: Spec, path: str, folder: str) -> Spec:
-    blocks = {}
-    for name, block in spec.submodels.items():
-        weights = graph.submodels[path + name].weights
-        update = {"spec": f"{folder}{path}{name}.yaml", "weights": str(Path(weights).resolve()) if weights else None}
-        blocks[name] = block.model_copy(update=update)
+    kept = kept_paths(graph, spec, path, folder)
+    blocks = {name: block.model_copy(update=kept[name]) for name, block in spec.submodels.items()}
     return spec.model_copy(update={"submodels": blocks})
+
+
+def kept_paths(graph: ModelGraph, spec: Spec, path: str, folder: str) -> dict[str, dict[str, str | None]]:
+    """What a spec, at its path, says of sub-models where it is kept in a folder: their files there, and runs by whole paths."""
+    weights = {name: graph.submodels[path + name].weights for name in spec.submodels}
+    return {
+        name: {"spec": f"{folder}{path}{name}.yaml", "weights": str(Path(run).resolve()) if run else None}
+        for name, run in weights.items()
+    }
 
 
 def _record(plugin: Plugin | None) -> dict[str, str] | None:

@@ -119,6 +119,20 @@ def numbered(name: str, index: int) -> str:
     return f"{name}_{index}"
 
 
+def download(url: str, name: str, known_hash: str | None, span: Span | None, hint: str) -> Path:
+    """A file of well-known data, from the cache if it was fetched before; `known_hash` is `md5:...`, or None.
+
+    Raises:
+        DataError: If it cannot be fetched.
+    """
+    import pooch
+
+    try:
+        return Path(pooch.retrieve(url + name, known_hash=known_hash, fname=name, path=pooch.os_cache("graphvae")))
+    except Exception as error:  # pooch lets the errors of several network libraries through
+        raise DataError.of("GV301", f"cannot download {name}: {error}", span, hint) from None
+
+
 def no_rows(path: Path, span: Span | None) -> DataError:
     return DataError.of("GV301", f"there are no rows in {path}", span)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphvae.compiler.errors import DataError, Span
-from graphvae.lab.sources import Array, Rows, Want, Wanted, no_rows, read_source
+from graphvae.lab.sources import Array, Rows, Want, Wanted, download, no_rows, read_source
 
 SVHN_FILES = {
     "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
@@ -38,7 +38,8 @@ def read_svhn(path: Path | None, wanted: Wanted | None, span: Span | None) -> Ro
     """
     if path is not None and not path.is_dir():
         return _rows(_packed(path, span) if path.suffix.lower() == ".npz" else _read_mat(path, span), None)
-    train, test = (_read_mat(path / name if path else _download(name, span), span) for name in SVHN_FILES)
+    files = [path / name if path else download(SVHN_URL, name, f"md5:{md5}", span, HINT) for name, md5 in SVHN_FILES.items()]
+    train, test = (_read_mat(file, span) for file in files)
     if train.images.shape[1:] != test.images.shape[1:]:
         shapes = " and ".join(f"[row, {', '.join(map(str, part.images.shape[1:]))}]" for part in (train, test))
         raise DataError.of("GV304", f"the images of {' and '.join(SVHN_FILES)} in {path} are {shapes}", span)
@@ -90,13 +91,3 @@ def _checked(images: Array, labels: Array, path: Path, between: tuple[int, int],
         message = f"the labels in {path} should be whole numbers from {lowest} to {highest}"
         raise DataError.of("GV304", message, span)
     return Crops(images.astype(np.uint8, copy=False), (labels % 10).astype(np.uint8))
-
-
-def _download(name: str, span: Span | None) -> Path:
-    import pooch
-
-    try:
-        cache = pooch.os_cache("graphvae")
-        return Path(pooch.retrieve(SVHN_URL + name, known_hash=f"md5:{SVHN_FILES[name]}", fname=name, path=cache))
-    except Exception as error:  # pooch lets the errors of several network libraries through
-        raise DataError.of("GV301", f"cannot download {name}: {error}", span, HINT) from None

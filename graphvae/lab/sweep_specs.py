@@ -11,6 +11,7 @@ from graphvae.compiler.errors import Span
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.pipeline import Compilation
 from graphvae.compiler.spec import Spec
+from graphvae.lab.runs import kept_paths
 
 
 def kept_texts(compilation: Compilation) -> dict[str, str]:
@@ -39,7 +40,5 @@ def _moved(graph: ModelGraph, spec: Spec, file: str, path: str, folder: str) -> 
 
 def _paths(graph: ModelGraph, spec: Spec, path: str, folder: str) -> Iterator[tuple[Span | None, str]]:
     """Where a spec names a file or a run, and what to write there."""
-    for name, block in spec.submodels.items():
-        yield block.span("spec"), f"{folder}{path}{name}.yaml"
-        if weights := graph.submodels[path + name].weights:
-            yield block.span("weights"), str(Path(weights).resolve())
+    for name, kept in kept_paths(graph, spec, path, folder).items():
+        yield from ((spec.submodels[name].span(key), where) for key, where in kept.items() if where)
