@@ -12,7 +12,7 @@ from typing import Literal
 from graphvae.diagrams.symbols import Symbol
 
 Point = tuple[float, float]
-Look = Literal["latent", "observed", "supervised", "deterministic", "given"]
+Look = Literal["latent", "observed", "supervised", "deterministic", "given", "sub-model"]
 Align = Literal["left", "centre", "right"]
 
 
@@ -30,8 +30,9 @@ class Text:
 class Mark:
     """A variable, the index of a plate, or a parameter: an ellipse with its symbol in the middle.
 
-    A latent one is white, an observed one grey, a supervised one grey in its left half; what is given has no outline. `double`
-    is a second outline inside the first: a deterministic variable, and one that is collapsed to its mean.
+    A latent one is white, an observed one grey, a supervised one grey in its left half; what is given has no outline, and a closed
+    sub-model is a rectangle. `double` is a second outline inside the first: a deterministic variable, and one that is collapsed to
+    its mean.
     """
 
     name: str
