@@ -130,6 +130,13 @@ _SHAPE = {
         "Leave the key out, or give the variable the family or the role that it belongs to.",
         example="categories_of_normal",
     ),
+    "GV058": Code(
+        "a symbol that no formula can have",
+        "A symbol is a piece of LaTeX's mathematics that needs no package and changes nothing around it: letters, digits and "
+        "signs, \\alpha and its like, fonts and accents with their braces, and what stands below (_) or above (^).",
+        "Follow the hint: close the braces, take a command that is known, or write plain letters.",
+        example="symbol_with_a_brace_open",
+    ),
 }
 
 _GRAPH = {

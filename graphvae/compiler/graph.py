@@ -31,7 +31,7 @@ class VariableNode:
     `number` is the whole number that its family needs, such as a total count, or 0. `masked` says that elements of it may be
     missing though it is observed. `plates` repeat it, the outermost first. `values` are the numbers that its categories
     stand for. `collapse` says that an unknown value is the mean of its conditional. `submodel` is the path to the sub-model
-    that it belongs to, such as "glyph".
+    that it belongs to, such as "glyph". `symbol` is its LaTeX, or "" where its name says it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class VariableNode:
     values: tuple[int, ...] | None = None
     collapse: bool = False
     submodel: str = ""
+    symbol: str = ""
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -67,7 +67,8 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
     if variable.distribution is None:
         stated = structure.stated_event(variable)
         event = _event_of_conditional(name, spec) if stated is None else stated
-        return VariableNode(name, "deterministic", None, event, span, plates=_plates_of(name, spec))
+        symbol = variable.symbol or ""
+        return VariableNode(name, "deterministic", None, event, span, plates=_plates_of(name, spec), symbol=symbol)
     family = FAMILIES[variable.distribution]
     categories = len(variable.values) if variable.values else variable.categories or 0
     return VariableNode(
@@ -82,6 +83,7 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
         plates=_in_order(variable.plates, spec),
         values=variable.values,
         collapse=variable.collapse is not None,
+        symbol=variable.symbol or "",
     )
 
 

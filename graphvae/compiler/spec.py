@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -27,6 +28,7 @@ from graphvae.compiler.block import Block, Seen
 from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import FAMILIES, Gradient
 from graphvae.compiler.findings import BOUNDS, diagnose
+from graphvae.compiler.latex import LatexError, parse_symbol
 from graphvae.compiler.source import Map, Seq, Source, is_text
 
 
@@ -76,6 +78,14 @@ def _no_reference(what: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError("reference", "{hint}", {"what": what, "hint": hint})
 
 
+def _symbol(text: str) -> str:
+    try:
+        _ = _is_name(text) or parse_symbol(text)
+    except LatexError as error:
+        raise PydanticCustomError("latex", "{hint}", {"hint": str(error)}) from None
+    return text
+
+
 def _one_of(expected: str) -> WrapValidator:
     """Several kinds of value under one key: for a value of none of them, the message names them all."""
 
@@ -111,6 +121,7 @@ _to_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list
 Name = Annotated[str, PlainValidator(_name)]
 VariableName = Annotated[str, PlainValidator(_variable)]
 Parent = Annotated[Reference, PlainValidator(Reference.parse), PlainSerializer(str)]
+LatexText = Annotated[str, AfterValidator(_symbol)]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
@@ -204,6 +215,9 @@ class Variable(Repeated):
     """Mixture of normals only: the number of components."""
     rank: Positive | None = None
     """Low-rank normal only: the number of columns of its factor."""
+    symbol: LatexText | None = None
+    """What stands for it in pictures and equations, as LaTeX without dollars, such as x or \\hat{z}_1. Left out: its name,
+    by a rule."""
     missing: Literal["mask"] | None = None
     """Observed only: what is missing leaves the likelihood, and q sees a mask beside the value. Left out: an error."""
 
