@@ -1,83 +1,77 @@
-"""A spec as a picture in a file; the verb is `render`.
-
-The system's `dot` draws where there is one, and the `graphviz-pure` wheel, which has no PDF, where there is none.
-"""
+"""A spec as a picture in a file; the verb is `render`."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
-import shutil
-import subprocess
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from graphvae.compiler.check import read_graph
-from graphvae.compiler.errors import FlagError
-from graphvae.diagrams.dot import to_dot
+from graphvae.compiler.errors import FlagError, did_you_mean
+from graphvae.diagrams.scene import Point
+from graphvae.diagrams.sketch import Sketch, Style, sketch
 
-FORMATS = ("svg", "png", "pdf", "dot")
 DOTS_PER_INCH = 300
 
-_WHEEL = "graphviz-pure"
-_INSTALL = "install Graphviz (https://graphviz.org/download/) so that `dot` is on the PATH"
-_COMPLETE = "a complete Graphviz draws every format: https://graphviz.org/download/"
 
-# A PDF tells when it was made; only the newer versions of Graphviz take that time from SOURCE_DATE_EPOCH.
-_DATE = re.compile(rb"(/CreationDate \(D:)[0-9]{14}")
+def render(
+    spec: str | Path,
+    output: str | Path,
+    settings: Sequence[str] = (),
+    plugin: str | Path | None = None,
+    *,
+    style: Style = Style(),  # noqa: B008
+    layout: str | Path | None = None,
+) -> list[str]:
+    """Draw p and q of a spec into a file, in the format of its suffix; returned is what a person should know about it.
 
-
-def render(spec: str | Path, output: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> None:
-    """Draw p and q of a spec side by side into a file, in the format of its suffix.
+    `layout` is a .json that was written before: what stands in it keeps its place.
 
     Raises:
         SpecError: For every mistake in the spec.
         FlagError: For a setting or plugin that cannot be followed, or an output that cannot be drawn or written.
 
     >>> render("specs/digits.yaml", "digits.dot")
+    []
     >>> Path("digits.dot").read_text().splitlines()[0]
     'digraph digits {'
     """
     path = Path(output)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        hint = f"end it in one of: {', '.join(f'.{name}' for name in FORMATS)}"
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        hint = f"end it in one of: {', '.join(_WRITERS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
-    text = to_dot(read_graph(spec, settings, plugin))
-    _write(path, text.encode() if kind == "dot" else _draw(text, kind))
+    drawn = sketch(read_graph(spec, settings, plugin), style)
+    picture, remarks = writer(drawn, _pinned(drawn, layout) if layout else {})
+    _write(path, picture)
+    return remarks
 
 
-def _draw(text: str, kind: str) -> bytes:
-    command = [_engine(kind), f"-T{kind}"]
-    if kind == "png":
-        command.append(f"-Gdpi={DOTS_PER_INCH}")
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}
-    try:
-        drawn = subprocess.run(command, input=text.encode(), env=environment, capture_output=True, check=True).stdout
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode(errors="replace").strip()
-    else:
-        return _DATE.sub(rb"\g<1>19700101000000", drawn)
-    raise FlagError.of("GV501", f"'{command[0]}' cannot draw a {kind} file: {reason}", hint=_COMPLETE)
+Written = tuple[bytes, list[str]]
 
 
-def _engine(kind: str) -> str:
-    """The program that draws: the system's, or that of the wheel, wherever pip put it."""
-    system = shutil.which("dot")
-    if system:
-        return system
-    if kind == "pdf":
-        hint = f"{_INSTALL}, or draw an .svg, a .png or a .dot file, which need nothing more"
-        raise FlagError.of("GV501", "drawing a .pdf file needs Graphviz, which is not installed here", hint=hint)
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        programs = [file.locate() for file in metadata.files(_WHEEL) or () if file.stem == _WHEEL]
-        if programs:
-            return str(programs[0])
-    raise FlagError.of("GV501", "there is nothing to draw with: neither `dot` nor graphviz-pure is installed", hint=_INSTALL)
+def _dot(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+    from graphvae.diagrams.dot import to_dot
+
+    return to_dot(drawn).encode(), []
+
+
+def _json(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+    from graphvae.diagrams.compose import compose
+
+    places = {name: [round(number, 2) for number in at] for name, at in compose(drawn, pinned).positions.items()}
+    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {at}" for name, at in places.items())
+    return f"{{\n{lines}\n}}\n".encode(), []
+
+
+def _scene(write: Callable[[Scene], bytes]) -> Callable[[Sketch, Mapping[str, Point]], Written]:
+    ...
+
+
+def _pinned(drawn: Sketch, layout: str | Path) -> dict[str, Point]:
+    ...
 
 
 def _write(path: Path, picture: bytes) -> None:

@@ -1,0 +1,66 @@
+"""Mathematics as outlines, and how much room it takes. The verbs are `extent` and `outline`; matplotlib's mathtext does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
+from matplotlib.textpath import TextToPath
+
+from graphvae.diagrams.scene import Align, Point, Text
+from graphvae.diagrams.symbols import Symbol
+
+FONTS = "stix"
+"""The fonts of mathematics, which look like Times: letters in italics, Greek, and bold of both."""
+
+_MIDDLE = 0.23
+_SHARES: dict[Align, float] = {"left": 0.0, "centre": 0.5, "right": 1.0}
+_LETTERS = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
+_SIZE = 100.0
+_TEXT = TextToPath()
+
+
+def mathematics(symbol: Symbol) -> str:
+    """A symbol as matplotlib reads it."""
+    return f"${symbol.latex}$"
+
+
+def font(size: float) -> FontProperties:
+    """The font of a size in points."""
+    return FontProperties(size=size, math_fontfamily=FONTS)
+
+
+def extent(symbol: Symbol, size: float) -> tuple[float, float, float]:
+    """The width in points, and how far a symbol reaches above and below the middle of a small letter."""
+    width, height, depth = (length * size / _SIZE for length in _measured(symbol.latex))
+    return width, height - depth - _MIDDLE * size, depth + _MIDDLE * size
+
+
+def box(text: Text) -> tuple[float, float, float, float]:
+    """The left, lower, right and upper edge of a text."""
+    width, above, below = extent(text.symbol, text.size)
+    left = text.at[0] - _SHARES[text.align] * width
+    return left, text.at[1] - below, left + width, text.at[1] + above
+
+
+def start(text: Text) -> tuple[float, float]:
+    """Where the baseline of a text begins."""
+    return box(text)[0], text.at[1] - _MIDDLE * text.size
+
+
+def outline(text: Text) -> Iterable[tuple[str, list[Point]]]:
+    """The letters of a text as the commands of a path: M and L with one point, Q with two, C with three, Z with none."""
+    points, codes = _TEXT.get_text_path(font(_SIZE), mathematics(text.symbol), ismath=True)
+    (left, base), scale = start(text), text.size / _SIZE
+    for corners, code in Path(points, codes).iter_segments(simplify=False, curves=True):
+        letter = _LETTERS[int(code)]
+        pairs = zip(corners[::2], corners[1::2], strict=True) if letter != "Z" else ()
+        yield letter, [(left + scale * float(across), base + scale * float(up)) for across, up in pairs]
+
+
+@cache
+def _measured(latex: str) -> tuple[float, float, float]:
+    width, height, depth = _TEXT.get_text_width_height_descent(f"${latex}$", font(_SIZE), ismath=True)
+    return float(width), float(height), float(depth)
