@@ -1,4 +1,4 @@
-"""Mathematics as outlines, and how much room it takes. The verbs are `extent` and `outline`; matplotlib's mathtext does the work."""
+"""Mathematics as outlines, and how much room it takes, by the mathtext of matplotlib. The verbs are `extent` and `outline`."""
 
 from __future__ import annotations
 
