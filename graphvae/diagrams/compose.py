@@ -34,8 +34,8 @@ _LEGEND = {
     "observed": "observed",
     "supervised": "observed in some rows",
     "deterministic": "deterministic",
-    "given": "covariate",
-    "sub-model": "sub-model",
+    "p": "generative",
+    "q": "recognition",
 }
 
 Part = TypeVar("Part")
@@ -203,9 +203,8 @@ class _Drawing:
         curve = Router(self.marks).arrow(square, mark, child)
         self.squares.append(Factor(half.name, child, square.centre, curve, text))
         self.ends[half.name, child] = square
-        room = [mark_box(square), text_box(text)]
-        self.held[child] += room
-        self.router.boxes += room
+        self.held[child] += [mark_box(square), text_box(text)]
+        self.router.boxes += [(mark_box(square), child), (text_box(text), "")]
 
     def frames(self) -> None:
         """Plates and sub-models, from the inside out."""
@@ -216,12 +215,12 @@ class _Drawing:
                 inside = [_box_of(frame) for inner, frame in made if inner.members & self.marks.keys() <= group.members]
                 made.append((group, _frame(group, self.sketch.labels[group.name], around([*held, *inside]), self.metrics)))
         self.framed = [frame for _, frame in reversed(made)]
-        self.router.boxes += [text_box(frame.label) for frame in self.framed]
+        self.router.boxes += [(text_box(frame.label), "") for frame in self.framed]
         self.router.frames += [(_box_of(frame), group.members) for group, frame in made]
 
     def rows(self) -> None:
         """The plate of rows, around everything."""
-        boxes = [*map(_box_of, self.framed), *map(mark_box, self.marks.values()), *self.router.boxes]
+        boxes = [*map(_box_of, self.framed), *map(mark_box, self.marks.values()), *(box for box, _ in self.router.boxes)]
         boxes += [curve_box(arrow.curve) for arrow in self.drawn]
         rows = Group("plate", "", frozenset(self.marks))
         self.framed.insert(0, _frame(rows, _ROWS, around(boxes), self.metrics))
@@ -235,7 +234,8 @@ class _Drawing:
                 continue
             symbol = _PARAMETERS[half.name]
             width, above, below = extent(symbol, self.metrics.name)
-            across = right + self.metrics.gap if half is not self.halves[0] else left - self.metrics.gap
+            away = self.metrics.gap + width / 2
+            across = right + away if half is not self.halves[0] else left - away
             up = sum(self.marks[name].centre[1] for name in heads) / len(heads)
             name = f"parameters {half.name}"
             text = Text(symbol, (across, up), self.metrics.name)
@@ -305,14 +305,13 @@ def _box(panel: Panel) -> Box:
 
 def _captions(sketch: Sketch, halves: Sequence[Half], letter: str, held: Box, metrics: Metrics) -> Iterable[Text]:
     """The factorisations below a panel, in as many lines as its width takes."""
-    pieces: list[Symbol] = [upright(f"({letter}) ")] if letter else []
-    for half in halves:
-        pieces += [upright(", dashed ")] if half is not halves[0] else [upright("solid ")] * (len(halves) > 1)
-        pieces += _factorisation(sketch, half)
+    words = [f"({letter}) "] if letter else ["solid ", "dashed "] if len(halves) > 1 else [""]
     middle, up = (held[0] + held[2]) / 2, held[1] - 4 - metrics.band / 2
-    for line in _lines(pieces, max(held[2] - held[0], _CAPTION), metrics.small):
-        yield Text(line, (middle, up), metrics.small)
-        up -= metrics.band
+    for half, word in zip(halves, words, strict=True):
+        pieces = [*([upright(word)] if word else []), *_factorisation(sketch, half)]
+        for line in _lines(pieces, max(held[2] - held[0], _CAPTION), metrics.small):
+            yield Text(line, (middle, up), metrics.small)
+            up -= metrics.band
 
 
 def _factorisation(sketch: Sketch, half: Half) -> list[Symbol]:
@@ -400,8 +399,8 @@ def _legend(sketch: Sketch, panels: Sequence[Panel], held: Box, width: float, me
     marks: list[Mark] = []
     arrows: list[Arrow] = []
     texts: list[Text] = []
-    for key in [*(look for look in _LEGEND if look in looks and look != "given"), *sides]:
-        words = upright(_LEGEND.get(key, f"{key}: {'generative' if key == 'p' else 'recognition'}"))
+    for key in [*(key for key in _LEGEND if key in looks or key in sides)]:
+        words = upright(_LEGEND[key])
         room = sample + 4 + extent(words, size)[0]
         if left and left + room > width:
             left, up = 0.0, up - 1.5 * metrics.band

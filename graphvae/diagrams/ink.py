@@ -52,14 +52,15 @@ def ink(panel: Panel) -> Iterable[Piece]:
     for frame in panel.frames:
         yield Piece("frame", frame.name or "rows", (_rectangle(frame), frame.label))
     for arrow in panel.arrows:
-        parts = (*_arrow(arrow.curve, arrow.pointed, arrow.side == "q"), *_shown(arrow.label))
-        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", parts)
+        line: list[Shape | Text] = [*_arrow(arrow.curve, arrow.pointed, arrow.side == "q")]
+        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", (*line, *_shown(arrow.label)))
     for factor in panel.factors:
         square = Shape(_straight(_corners(factor.centre, SQUARE / 2)), BLACK, line=False)
-        line = _arrow(factor.curve, True, factor.side == "q")
-        yield Piece("factor", f"{factor.side} of {factor.child}", (*line, square, factor.caption))
+        stem = _arrow(factor.curve, True, factor.side == "q")
+        yield Piece("factor", f"{factor.side} of {factor.child}", (*stem, square, factor.caption))
     for mark in panel.marks:
-        yield Piece("mark", mark.name, tuple(itertools.chain[Shape | Text](_outlines(mark), _shown(mark.text))))
+        seen: list[Shape | Text] = [*_outlines(mark)]
+        yield Piece("mark", mark.name, (*seen, *_shown(mark.text)))
     for text in panel.texts:
         yield Piece("text", text.symbol.text, (text,))
 

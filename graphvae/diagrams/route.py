@@ -48,10 +48,13 @@ _SIDES = (0, 180, 90, 270, 45, 135, 315, 225)
 
 @dataclass
 class Router:
-    """What is drawn so far in a panel: the marks, boxes that arrows keep off, what frames hold, and the arrows."""
+    """What is drawn so far in a panel: the marks, boxes that arrows keep off, what frames hold, and the arrows.
+
+    Of a box that belongs to a variable, only others keep off.
+    """
 
     marks: Mapping[str, Mark]
-    boxes: list[Box] = field(default_factory=list)
+    boxes: list[tuple[Box, str]] = field(default_factory=list)
     frames: list[tuple[Box, frozenset[str]]] = field(default_factory=list)
     arrows: list[tuple[str, str, Any]] = field(default_factory=list)
 
@@ -79,7 +82,7 @@ class Router:
             found.append((cost, rank, way, text))
         _, _, way, text = min(found, key=lambda each: each[:2])
         self.arrows.append((mark.name, mark.name, samples(way)))
-        self.boxes.append(text_box(text))
+        self.boxes.append((text_box(text), ""))
         return way, text
 
     def label(self, curve: Curve, label: Symbol, size: float) -> Text:
@@ -92,13 +95,13 @@ class Router:
             text = Text(label, (middle[0] - side * up * away, middle[1] + side * across * away), size)
             found.append((self.crowd(text_box(text)), rank, text))
         text = min(found, key=lambda each: each[:2])[2]
-        self.boxes.append(text_box(text))
+        self.boxes.append((text_box(text), ""))
         return text
 
     def crowd(self, box: Box, but: str = "") -> float:
         """What there is already in the place of something else."""
         marks = sum(mark_hits(mark, box, 1.0) for name, mark in self.marks.items() if name != but)
-        boxes = sum(overlap(box, other) for other in self.boxes)
+        boxes = sum(overlap(box, other) for other, _ in self.boxes)
         arrows = sum(bool(holds(grown(box, 0.5), drawn).any()) for _, _, drawn in self.arrows)
         borders = sum(overlap(box, other) and not within(box, other) for other, _ in self.frames)
         return _BLOCKED * (marks + boxes) + _CROSSED * (arrows + borders)
@@ -110,7 +113,7 @@ class Router:
             return 0.0
         others = [mark for name, mark in self.marks.items() if name not in (tail.name, child)]
         cost = _BLOCKED * sum(bool(inside(mark, points, _CLEAR).any()) for mark in others)
-        cost += _CROSSED * 5 * sum(bool(holds(grown(box, 1), points).any()) for box in self.boxes)
+        cost += _CROSSED * 5 * sum(bool(holds(grown(box, 1), points).any()) for box, owner in self.boxes if owner != child)
         for frame, members in self.frames:
             held = holds(frame, points)
             if {tail.name, child} <= members:
