@@ -131,13 +131,24 @@ def show(
 def explain(
     spec: SpecPath,
     as_json: Annotated[bool, typer.Option("--json", help="As data, for other programs.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="The model and its objective as equations, in LaTeX.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The same equations in Markdown.")] = False,
     settings: Settings = [],
     plugin: PluginPath = None,
 ) -> None:
     """Say how each variable is drawn and why, which terms of the objective are exact, and what that costs."""
+    if as_json + as_latex + as_markdown > 1:
+        raise FlagError.of("GV501", "an explanation has one form", hint="choose one of --json, --latex and --markdown")
+    graph = read_graph(spec, settings, plugin)
+    if as_latex or as_markdown:
+        from graphvae.diagrams.equations import equations
+
+        page = equations(graph)
+        typer.echo(page.latex if as_latex else page.markdown, nl=False)
+        return
     from graphvae.compiler.explain import explain as explained
 
-    explanation = explained(read_graph(spec, settings, plugin))
+    explanation = explained(graph)
     typer.echo(json.dumps(explanation.record(str(spec)), indent=2) if as_json else explanation)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from graphvae.compiler.dag import ancestors
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import Family
+from graphvae.compiler.shown import Shown
 from graphvae.compiler.spec import Conditional, Role, Spec
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class ModelGraph:
+class ModelGraph(Shown):
     """p and q over the same variables, and the completed spec that says the same."""
 
     spec: Spec
@@ -246,6 +247,12 @@ class ModelGraph:
     q: Side
     plates: Mapping[str, PlateNode] = field(default_factory=dict)
     submodels: Mapping[str, SubmodelNode] = field(default_factory=dict)
+
+    def _shown(self) -> tuple[ModelGraph, list[str]]:
+        """Both factorisations, and who has which role."""
+        roles = {role: self.named(role) for role in ("observed", "supervised", "latent", "given", "deterministic")}
+        lines = [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
+        return self, [self.p.factorisation, self.q.factorisation, *lines]
 
     def named(self, *roles: str) -> list[str]:
         """The variables with these roles, in the order of the text."""

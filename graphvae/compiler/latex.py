@@ -18,7 +18,7 @@ GREEK = {f"\\{name}": letter for name, letter in _GREEK}
 _VARIANTS = {r"\varepsilon": "ε", r"\vartheta": "ϑ", r"\varpi": "ϖ", r"\varrho": "ϱ", r"\varsigma": "ς", r"\varphi": "φ"}
 _SIGNS = {r"\ell": "ℓ", r"\star": "⋆", r"\ast": "∗", r"\dagger": "†", r"\circ": "∘", r"\infty": "∞", r"\prime": "′", r"\_": "_"}
 # What stands for itself in LaTeX, or nearly so.
-_PLAIN = {"*": "∗", "-": "−"} | {sign: sign for sign in "+,.;:()[]/|=<>!"}
+_PLAIN = {"*": "∗", "-": "−"} | {sign: sign for sign in "+,.;:()[]/|=!"}
 
 SIGNS = {**GREEK, **_VARIANTS, **_SIGNS, **_PLAIN}
 FONTS = (r"\mathit", r"\mathrm", r"\mathbf", r"\boldsymbol", r"\mathsf", r"\mathtt", r"\mathcal")

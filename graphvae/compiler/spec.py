@@ -5,7 +5,7 @@ The verb is `parse`. What the names mean is not decided here: that is the graph'
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -29,7 +29,11 @@ from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import FAMILIES, Gradient
 from graphvae.compiler.findings import BOUNDS, diagnose
 from graphvae.compiler.latex import LatexError, parse_symbol
+from graphvae.compiler.shown import Shown
 from graphvae.compiler.source import Map, Seq, Source, is_text
+
+if TYPE_CHECKING:
+    from graphvae.compiler.graph import ModelGraph
 
 
 @dataclass(frozen=True)
@@ -629,7 +633,7 @@ class Training(Block):
     """The seeds of initial weights, order and noise."""
 
 
-class Spec(Block):
+class Spec(Shown, Block):
     """A partially specified deep generative model: the whole of a file."""
 
     model: Name
@@ -655,6 +659,12 @@ class Spec(Block):
     layout: dict[VariableName, Place] = Field(default_factory=dict)
     """Where variables, indices of plates and closed sub-models stand in pictures: [x, y] in points (1/72 inch), x to the right
     and y upwards. The others are laid out around them; `graphvae render SPEC -o places.json` writes where all of them are."""
+
+    def _shown(self) -> "tuple[ModelGraph, list[str]]":
+        """What its graph says."""
+        from graphvae.compiler.resolve import resolve
+
+        return resolve(self)._shown()
 
     def __str__(self) -> str:
         """The spec as YAML with every default visible; it parses to the same spec."""
