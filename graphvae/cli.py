@@ -54,6 +54,37 @@ class Format(StrEnum):
     json = "json"
 
 
+class View(StrEnum):
+    """Which of p and q a picture shows."""
+
+    both = "both"
+    p = "p"
+    q = "q"
+    overlay = "overlay"
+
+
+class Detail(StrEnum):
+    """How much a picture shows."""
+
+    minimal = "minimal"
+    default = "default"
+    full = "full"
+
+
+class Submodels(StrEnum):
+    """How a picture shows sub-models."""
+
+    open = "open"
+    closed = "closed"
+
+
+class Width(StrEnum):
+    """How wide a picture is."""
+
+    one_column = "one-column"
+    two_column = "two-column"
+
+
 @app.command()
 def check(
     spec: SpecPath,
@@ -154,14 +185,24 @@ def schema(
 @app.command()
 def render(
     spec: SpecPath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A file ending in .svg, .png, .pdf or .dot.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file ending in .svg, .pdf, .png, .dot or .json.")],
+    view: Annotated[View, typer.Option(help="Both side by side, one of them, or q over p.")] = View.both,
+    detail: Annotated[Detail, typer.Option(help="Less: only what is random. More: families and parameters.")] = Detail.default,
+    submodels: Annotated[Submodels, typer.Option(help="With what is in them, or as boxes.")] = Submodels.open,
+    legend: Annotated[bool, typer.Option("--legend", help="Say what the marks mean.")] = False,
+    width: Annotated[Width | None, typer.Option(help="As wide as the text of a paper: 3.25 or 6.75 inches.")] = None,
+    bold_vectors: Annotated[bool, typer.Option("--bold-vectors", help="Symbols of vectors in bold.")] = False,
+    layout: Annotated[Path | None, typer.Option(metavar="FILE", help="A .json of places, as `-o FILE.json` writes it.")] = None,
     settings: Settings = [],
     plugin: PluginPath = None,
 ) -> None:
     """Draw p and q."""
     from graphvae.diagrams.render import render as draw
+    from graphvae.diagrams.sketch import Style
 
-    draw(spec, output, settings, plugin)
+    style = Style(view.value, detail.value, submodels.value, legend, width.value if width else None, bold_vectors)
+    for remark in draw(spec, output, settings, plugin, style=style, layout=layout):
+        typer.echo(f"{output}: {remark}", err=True)
 
 
 @app.command()

@@ -141,8 +141,9 @@ _SHAPE = {
 
 _GRAPH = {
     "GV101": Code(
-        "a conditional for an unknown variable",
-        "A name in p or q that is not under 'variables' is a deterministic variable, and such a one is defined by a network.",
+        "a conditional for an unknown variable, or a place in pictures for an unknown name",
+        "A name in p or q that is not under 'variables' is a deterministic variable, and such a one is defined by a network. "
+        "What has a place under 'layout' is a variable, a plate or a sub-model.",
         "Correct the name, or define the variable by a network.",
         example="unknown_conditional",
     ),

@@ -49,6 +49,7 @@ def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:
     graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q, plates, imported.submodels)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
+    structure.check_layout(graph)
     check_draws(graph)
     objective = graph.spec.objective.model_copy(update={"samples": graph.spec.objective.samples or _samples(graph)})
     return replace(graph, spec=graph.spec.model_copy(update={"objective": objective}))

@@ -120,6 +120,12 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+def _pair(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise PydanticCustomError("alternatives", "{what}", {"what": "a pair of numbers, [x, y]"})
+    return tuple(value)
+
+
 _to_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 Name = Annotated[str, PlainValidator(_name)]
@@ -129,6 +135,7 @@ LatexText = Annotated[str, AfterValidator(_symbol)]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
+Place = Annotated[tuple[float, float], BeforeValidator(_pair)]
 ParameterValue = Annotated[float | str, _one_of("a number, 'learned', 'head', or an expression over the parents")]
 Plates = Annotated[tuple[Name, ...], BeforeValidator(_listed), _one_of("the name of a plate, or a list of them")]
 Role = Literal["latent", "supervised", "observed", "given"]
@@ -649,6 +656,9 @@ class Spec(Shown, Block):
     """What `graphvae train` trains on."""
     training: Training = Field(default_factory=Training)
     """How `graphvae train` trains."""
+    layout: dict[VariableName, Place] = Field(default_factory=dict)
+    """Where variables, indices of plates and closed sub-models stand in pictures: [x, y] in points (1/72 inch), x to the right
+    and y upwards. The others are laid out around them; `graphvae render SPEC -o places.json` writes where all of them are."""
 
     def _shown(self) -> "tuple[ModelGraph, list[str]]":
         """What its graph says."""
@@ -659,7 +669,7 @@ class Spec(Shown, Block):
     def __str__(self) -> str:
         """The spec as YAML with every default visible; it parses to the same spec."""
         data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        data = {key: value for key, value in data.items() if value or key not in ("plates", "submodels")}
+        data = {key: value for key, value in data.items() if value or key not in ("plates", "submodels", "layout")}
         return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

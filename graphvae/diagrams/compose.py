@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from graphvae.compiler.graph import factorised
 from graphvae.diagrams.boxes import Group
-from graphvae.diagrams.curves import Box, around, curve_box, mark_box, overlap
+from graphvae.diagrams.curves import Box, around, curve_box, mark_box
 from graphvae.diagrams.layout import Positions, place
 from graphvae.diagrams.route import Router
 from graphvae.diagrams.scene import Arrow, Factor, Frame, Mark, Panel, Point, Scene, Text
@@ -34,8 +34,8 @@ _LEGEND = {
     "observed": "observed",
     "supervised": "observed in some rows",
     "deterministic": "deterministic",
-    "given": "covariate",
-    "sub-model": "sub-model",
+    "p": "generative",
+    "q": "recognition",
 }
 
 Part = TypeVar("Part")
@@ -43,7 +43,7 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Metrics:
-    """Lengths in points: letters of names and of all else, marks, between neighbours, between ranks, around what a frame holds."""
+    """Lengths in points: letters of names and of all else, marks, between neighbours and ranks, around what a frame holds."""
 
     name: float
     small: float
@@ -85,14 +85,13 @@ def compose(sketch: Sketch, pinned: Mapping[str, Point]) -> Composed:
 
 def _positions(sketch: Sketch, metrics: Metrics) -> Positions:
     """The positions that Graphviz gives, with room for loops and factors."""
-    full = sketch.style.detail == "full"
-    loops = {edge.tail for half in (sketch.p, sketch.q) for edge in half.edges if edge.tail == edge.head}
-    sizes = {}
-    for name in sketch.nodes:
-        width, height = _size(sketch, name, metrics)
-        sizes[name] = (width + 2 * (metrics.node + 4) * (name in loops), height)
-    gap, rank = metrics.gap + full * 3 * metrics.small, metrics.rank + full * 3 * metrics.small
-    return place(sketch, sizes, gap, rank, metrics.margin, metrics.small)
+    more = 3 * metrics.small * (sketch.style.detail == "full")
+    loops = {edge.tail: edge for half in (sketch.p, sketch.q) for edge in half.edges if edge.tail == edge.head}
+    aside = {name: 0.5 * metrics.node + extent(_before(sketch, edge), metrics.small)[0] + 2 for name, edge in loops.items()}
+    sizes = {name: _size(sketch, name, metrics) for name in sketch.nodes}
+    room = {name: (width + aside.get(name, 0.0), height) for name, (width, height) in sizes.items()}
+    found = place(sketch, room, metrics.gap + more, metrics.rank + more, metrics.margin, metrics.small)
+    return {name: (across - aside.get(name, 0.0) / 2, up) for name, (across, up) in found.items()}
 
 
 def _size(sketch: Sketch, name: str, metrics: Metrics) -> tuple[float, float]:
@@ -123,18 +122,18 @@ def _panels(sketch: Sketch, positions: Positions, metrics: Metrics) -> list[Pane
     ]
 
 
-def _panel(
-    sketch: Sketch, name: str, halves: Sequence[Half], positions: Positions, metrics: Metrics, letter: str
-) -> Panel:
+def _panel(sketch: Sketch, name: str, halves: Sequence[Half], positions: Positions, metrics: Metrics, letter: str) -> Panel:
     """Loops and factors first, since frames hold them; then frames, since arrows keep off their labels; then arrows."""
     drawing = _Drawing(sketch, halves, positions, metrics)
     drawing.loops()
     if sketch.style.detail == "full":
         drawing.factors()
     drawing.frames()
+    drawing.arrows()
+    if sketch.style.detail != "minimal":
+        drawing.rows()
     if sketch.style.detail == "full":
         drawing.parameters()
-    drawing.arrows()
     panel = Panel(
         cast(Any, name),
         tuple(drawing.framed),
@@ -170,13 +169,11 @@ class _Drawing:
         for half in self.halves:
             for edge in half.edges:
                 if edge.tail == edge.head:
-                    label = self._before(edge)
+                    label = _before(self.sketch, edge)
                     mark = self.marks[edge.head]
-                    curve, at = self.router.loop(mark, 0.6 * self.metrics.node, label, self.metrics.small)
-                    text = Text(label, at, self.metrics.small)
+                    curve, text = self.router.loop(mark, 0.6 * self.metrics.node, label, self.metrics.small)
                     self.drawn.append(Arrow(half.name, edge.tail, edge.head, curve, previous=True, label=text))
                     self.held[edge.head] += [curve_box(curve), text_box(text)]
-                    self.router.boxes.append(text_box(text))
 
     def factors(self) -> None:
         """A square in front of every random variable, on the side that its parents are on."""
@@ -206,47 +203,49 @@ class _Drawing:
         curve = Router(self.marks).arrow(square, mark, child)
         self.squares.append(Factor(half.name, child, square.centre, curve, text))
         self.ends[half.name, child] = square
-        room = [mark_box(square), text_box(text)]
-        self.held[child] += room
-        self.router.boxes += room
+        self.held[child] += [mark_box(square), text_box(text)]
+        self.router.boxes += [(mark_box(square), child), (text_box(text), "")]
 
     def frames(self) -> None:
-        """Plates and sub-models from the inside out, and the plate of rows around them all."""
-        rows = Group("plate", "", frozenset(self.marks))
-        groups = [*sorted(self.sketch.groups, key=lambda group: -len(group.members))]
-        labels = {**self.sketch.labels, "": _ROWS}
-        outside_in = [rows, *groups] if self.sketch.style.detail != "minimal" else groups
+        """Plates and sub-models, from the inside out."""
         made: list[tuple[Group, Frame]] = []
-        for group in reversed(outside_in):
+        for group in sorted(self.sketch.groups, key=lambda group: -len(group.members))[::-1]:
             held = [box for name in self.marks if name in group.members for box in self.held[name]]
-            held += [(*frame.lower, *frame.upper) for inner, frame in made if inner.members <= group.members]
             if held:
-                made.append((group, _frame(group, labels[group.name], around(held), self.metrics)))
+                inside = [_box_of(frame) for inner, frame in made if inner.members & self.marks.keys() <= group.members]
+                made.append((group, _frame(group, self.sketch.labels[group.name], around([*held, *inside]), self.metrics)))
         self.framed = [frame for _, frame in reversed(made)]
-        self.router.boxes += [text_box(frame.label) for frame in self.framed]
-        self.router.borders += [(*frame.lower, *frame.upper) for frame in self.framed]
+        self.router.boxes += [(text_box(frame.label), "") for frame in self.framed]
+        self.router.frames += [(_box_of(frame), group.members) for group, frame in made]
+
+    def rows(self) -> None:
+        """The plate of rows, around everything."""
+        boxes = [*map(_box_of, self.framed), *map(mark_box, self.marks.values()), *(box for box, _ in self.router.boxes)]
+        boxes += [curve_box(arrow.curve) for arrow in self.drawn]
+        rows = Group("plate", "", frozenset(self.marks))
+        self.framed.insert(0, _frame(rows, _ROWS, around(boxes), self.metrics))
 
     def parameters(self) -> None:
         """The parameters of the networks, outside of the plate of rows: on the left, and those of q over p on the right."""
-        left, _, right, _ = _box_of_frames(self.framed)
+        left, _, right, _ = _box_of(self.framed[0])
         for half in self.halves:
             heads = [name for name in half.learned if name in self.marks]
             if not heads:
                 continue
             symbol = _PARAMETERS[half.name]
             width, above, below = extent(symbol, self.metrics.name)
-            across = right + self.metrics.gap if half is not self.halves[0] else left - self.metrics.gap
+            away = self.metrics.gap + width / 2
+            across = right + away if half is not self.halves[0] else left - away
             up = sum(self.marks[name].centre[1] for name in heads) / len(heads)
             name = f"parameters {half.name}"
             text = Text(symbol, (across, up), self.metrics.name)
             self.marks[name] = Mark(name, "given", text, width + 4, 2 * max(above, below) + 4)
+            edges = sorted(((half, Edge(name, head)) for head in heads), key=self._length)
+            self.drawn += [self._arrow(*pair)[0] for pair in edges]
 
     def arrows(self) -> None:
         """All other arrows, the shortest first, and then the labels of those from the slot before."""
         edges = [(half, edge) for half in self.halves for edge in half.edges if edge.tail != edge.head]
-        for half in self.halves:
-            name = f"parameters {half.name}"
-            edges += [(half, Edge(name, child)) for child in half.learned if name in self.marks]
         made = [self._arrow(*pair) for pair in sorted(edges, key=self._length)]
         self.drawn += [self._labelled(arrow, edge) for arrow, edge in made]
 
@@ -258,17 +257,17 @@ class _Drawing:
     def _labelled(self, arrow: Arrow, edge: Edge) -> Arrow:
         if not edge.previous:
             return arrow
-        label = self._before(edge)
-        at = self.router.label(arrow.curve, label, self.metrics.small)
-        return replace(arrow, label=Text(label, at, self.metrics.small))
-
-    def _before(self, edge: Edge) -> Symbol:
-        index = self.sketch.index(edge.previous)
-        return Symbol(f"{index.latex} - 1", f"{index.text}−1")
+        return replace(arrow, label=self.router.label(arrow.curve, _before(self.sketch, edge), self.metrics.small))
 
     def _length(self, pair: tuple[Half, Edge]) -> tuple[int, float]:
         half, edge = pair
         return self.halves.index(half), math.dist(self.marks[edge.tail].centre, self.marks[edge.head].centre)
+
+
+def _before(sketch: Sketch, edge: Edge) -> Symbol:
+    """What stands at an arrow from the slot before."""
+    index = sketch.index(edge.previous)
+    return Symbol(f"{index.latex} - 1", f"{index.text}−1")
 
 
 def _towards(mark: Mark, others: Sequence[Mark]) -> float:
@@ -292,28 +291,27 @@ def _frame(group: Group, label: Symbol, held: Box, metrics: Metrics) -> Frame:
     return Frame(group.kind, group.name, text, (left, lower), (right, upper))
 
 
-def _box_of_frames(frames: Iterable[Frame]) -> Box:
-    return around((*frame.lower, *frame.upper) for frame in frames)
+def _box_of(frame: Frame) -> Box:
+    return *frame.lower, *frame.upper
 
 
 def _box(panel: Panel) -> Box:
     """The box around everything in a panel."""
     texts = [*panel.texts, *(arrow.label for arrow in panel.arrows if arrow.label), *(each.caption for each in panel.factors)]
-    boxes = [(*frame.lower, *frame.upper) for frame in panel.frames]
-    boxes += [*map(mark_box, panel.marks), *map(text_box, texts), *(curve_box(arrow.curve) for arrow in panel.arrows)]
+    boxes = [*map(_box_of, panel.frames), *map(mark_box, panel.marks), *map(text_box, texts)]
+    boxes += [curve_box(arrow.curve) for arrow in panel.arrows]
     return around(boxes)
 
 
 def _captions(sketch: Sketch, halves: Sequence[Half], letter: str, held: Box, metrics: Metrics) -> Iterable[Text]:
     """The factorisations below a panel, in as many lines as its width takes."""
-    pieces: list[Symbol] = [upright(f"({letter}) ")] if letter else []
-    for half in halves:
-        pieces += [upright(", dashed ")] if half is not halves[0] else [upright("solid ")] * (len(halves) > 1)
-        pieces += _factorisation(sketch, half)
+    words = [f"({letter}) "] if letter else ["solid ", "dashed "] if len(halves) > 1 else [""]
     middle, up = (held[0] + held[2]) / 2, held[1] - 4 - metrics.band / 2
-    for line in _lines(pieces, max(held[2] - held[0], _CAPTION), metrics.small):
-        yield Text(line, (middle, up), metrics.small)
-        up -= metrics.band
+    for half, word in zip(halves, words, strict=True):
+        pieces = [*([upright(word)] if word else []), *_factorisation(sketch, half)]
+        for line in _lines(pieces, max(held[2] - held[0], _CAPTION), metrics.small):
+            yield Text(line, (middle, up), metrics.small)
+            up -= metrics.band
 
 
 def _factorisation(sketch: Sketch, half: Half) -> list[Symbol]:
@@ -325,34 +323,43 @@ def _factorisation(sketch: Sketch, half: Half) -> list[Symbol]:
     for number, symbol in enumerate(named):
         before = (rf"{half.name}_{side.latex}(", f"{half.name}(") if number == 0 else ("", "")
         last = number + 1 == len(named)
-        after = (")", ")") if last else (r" \mid ", " | ") if number + 1 == bar else (r",\ ", ", ")
+        after = (")", ")") if last else (r" \mid ", " | ") if number + 1 == bar else (r",\,", ", ")
         pieces.append(Symbol(before[0] + symbol.latex + after[0], before[1] + symbol.text + after[1]))
     return pieces
 
 
 def _lines(pieces: Sequence[Symbol], width: float, size: float) -> list[Symbol]:
-    lines = [Symbol("", "")]
+    lines, used = [Symbol("", "")], 0.0
     for piece in pieces:
-        longer = Symbol(lines[-1].latex + piece.latex, lines[-1].text + piece.text)
-        if lines[-1].text and extent(longer, size)[0] > width:
+        more = extent(piece, size)[0]
+        if lines[-1].text and used + more > width:
             lines.append(piece)
+            used = more
         else:
-            lines[-1] = longer
+            lines[-1] = Symbol(lines[-1].latex + piece.latex, lines[-1].text + piece.text)
+            used += more
     return lines
 
 
 def _beside(panels: Sequence[Panel]) -> list[Panel]:
-    """Panels from left to right, at the height that they have, with their captions on one line."""
-    lowest = min(text.at[1] for panel in panels for text in panel.texts[:1])
+    """Panels from left to right, their nodes at the height that they have, their outermost plates and captions level."""
+    lowest = min(_box(replace(panel, texts=()))[1] for panel in panels)
+    highest = max(_box(replace(panel, texts=()))[3] for panel in panels)
     left, moved = 0.0, []
     for panel in panels:
-        level = _moved(panel, 0.0, 0.0)
-        down = lowest - panel.texts[0].at[1]
-        level = replace(panel, texts=tuple(_moved(text, 0.0, down) for text in panel.texts))
+        down = lowest - _box(replace(panel, texts=()))[1]
+        texts = tuple(_moved(text, 0.0, down) for text in panel.texts)
+        frames = tuple(_stretched(frame, lowest, highest) if not frame.name else frame for frame in panel.frames)
+        level = replace(panel, texts=texts, frames=frames)
         box = _box(level)
         moved.append(_moved(level, left - box[0], 0.0))
         left += box[2] - box[0] + _BETWEEN
     return moved
+
+
+def _stretched(frame: Frame, lower: float, upper: float) -> Frame:
+    label = _moved(frame.label, 0.0, lower - frame.lower[1])
+    return replace(frame, label=label, lower=(frame.lower[0], lower), upper=(frame.upper[0], upper))
 
 
 def _above(panels: Sequence[Panel]) -> list[Panel]:
@@ -392,8 +399,8 @@ def _legend(sketch: Sketch, panels: Sequence[Panel], held: Box, width: float, me
     marks: list[Mark] = []
     arrows: list[Arrow] = []
     texts: list[Text] = []
-    for key in [*(look for look in _LEGEND if look in looks and look != "given"), *sides]:
-        words = upright(_LEGEND.get(key, f"{key}: {'generative' if key == 'p' else 'recognition'}"))
+    for key in [*(key for key in _LEGEND if key in looks or key in sides)]:
+        words = upright(_LEGEND[key])
         room = sample + 4 + extent(words, size)[0]
         if left and left + room > width:
             left, up = 0.0, up - 1.5 * metrics.band

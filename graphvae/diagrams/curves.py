@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
 
 from graphvae.diagrams.scene import Mark, Point
 
@@ -13,8 +17,12 @@ Curve = tuple[Point, ...]
 Box = tuple[float, float, float, float]
 """The left, lower, right and upper edge."""
 
-_FINE = 48
-_HALVINGS = 30
+_FINE = 32
+_HALVINGS = 24
+_SHARES = np.linspace(0, 1, _FINE + 1)[:, None]
+_WEIGHTS = np.hstack(
+    [(1 - _SHARES) ** 3, 3 * _SHARES * (1 - _SHARES) ** 2, 3 * _SHARES**2 * (1 - _SHARES), _SHARES**3],
+)
 
 
 def bent(start: Point, end: Point, bend: float) -> Curve:
@@ -22,9 +30,7 @@ def bent(start: Point, end: Point, bend: float) -> Curve:
     across, up = end[0] - start[0], end[1] - start[1]
     length = math.hypot(across, up) or 1.0
     aside = (-up / length * bend * 4 / 3, across / length * bend * 4 / 3)
-    first, second = (
-        (start[0] + across * share + aside[0], start[1] + up * share + aside[1]) for share in (1 / 3, 2 / 3)
-    )
+    first, second = ((start[0] + across * share + aside[0], start[1] + up * share + aside[1]) for share in (1 / 3, 2 / 3))
     return start, first, second, end
 
 
@@ -54,9 +60,9 @@ def direction(curve: Curve, share: float) -> Point:
     return (after[0] - before[0]) / length, (after[1] - before[1]) / length
 
 
-def samples(curve: Curve, number: int = _FINE) -> list[Point]:
-    """Points along a single curve."""
-    return [at(curve, step / number) for step in range(number + 1)]
+def samples(curve: Curve) -> Any:
+    """Points along a single curve, as an array [point, coordinate]."""
+    return _WEIGHTS @ np.array(curve)
 
 
 def part(curve: Curve, start: float, end: float) -> Curve:
@@ -66,21 +72,22 @@ def part(curve: Curve, start: float, end: float) -> Curve:
 
 def clipped(curve: Curve, tail: Mark, head: Mark) -> Curve:
     """The piece of a curve that is outside of the marks that it joins."""
-    shares = [step / _FINE for step in range(_FINE + 1)]
-    inside_tail = max((share for share in shares if inside(tail, at(curve, share))), default=0.0)
-    inside_head = min((share for share in shares if inside(head, at(curve, share)) and share > inside_tail), default=1.0)
-    start = _boundary(curve, tail, inside_tail, min(inside_tail + 1 / _FINE, 1.0))
-    end = _boundary(curve, head, inside_head, max(inside_head - 1 / _FINE, 0.0))
+    points = samples(curve)
+    behind = np.flatnonzero(inside(tail, points))
+    leave = int(behind[-1]) if len(behind) else 0
+    ahead = [step for step in np.flatnonzero(inside(head, points)) if step > leave]
+    enter = int(ahead[0]) if ahead else _FINE
+    start = _boundary(curve, tail, leave / _FINE, min(leave + 1, _FINE) / _FINE)
+    end = _boundary(curve, head, enter / _FINE, max(enter - 1, 0) / _FINE)
     return part(curve, start, end) if start < end else curve
 
 
-def inside(mark: Mark, point: Point, margin: float = 0.0) -> bool:
-    """Whether a point is within the outline of a mark, or within a margin around it."""
-    across, up = abs(point[0] - mark.centre[0]), abs(point[1] - mark.centre[1])
-    width, height = mark.width / 2 + margin, mark.height / 2 + margin
+def inside(mark: Mark, points: Any, margin: float = 0.0) -> Any:
+    """Which points [..., coordinate] are within the outline of a mark, or within a margin around it."""
+    away = np.abs(np.asarray(points) - mark.centre) / (mark.width / 2 + margin, mark.height / 2 + margin)
     if mark.look in ("given", "sub-model"):
-        return across <= width and up <= height
-    return (across / width) ** 2 + (up / height) ** 2 <= 1
+        return away.max(axis=-1) <= 1
+    return (away**2).sum(axis=-1) <= 1
 
 
 def mark_box(mark: Mark) -> Box:
@@ -92,7 +99,8 @@ def mark_box(mark: Mark) -> Box:
 def curve_box(curve: Curve) -> Box:
     """The box around a single curve."""
     points = samples(curve)
-    return around((point[0], point[1], point[0], point[1]) for point in points)
+    left, lower, right, upper = map(float, (*points.min(axis=0), *points.max(axis=0)))
+    return left, lower, right, upper
 
 
 def around(boxes: Iterable[Box]) -> Box:
@@ -111,15 +119,20 @@ def overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def holds(box: Box, point: Point) -> bool:
-    """Whether a point is in a box."""
-    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
+def holds(box: Box, points: Any) -> Any:
+    """Which points [..., coordinate] are in a box."""
+    return ((points >= box[:2]) & (points <= box[2:])).all(axis=-1)
+
+
+def within(box: Box, other: Box) -> bool:
+    """Whether a box is in another."""
+    return other[0] <= box[0] and other[1] <= box[1] and box[2] <= other[2] and box[3] <= other[3]
 
 
 def mark_hits(mark: Mark, box: Box, margin: float = 0.0) -> bool:
     """Whether a mark and a box have something in common: the point of the box that is next to the centre is in the mark."""
     nearest = (min(max(mark.centre[0], box[0]), box[2]), min(max(mark.centre[1], box[1]), box[3]))
-    return inside(mark, nearest, margin)
+    return bool(inside(mark, nearest, margin))
 
 
 def _on_outline(mark: Mark, degrees: float) -> Point:
@@ -138,10 +151,7 @@ def _half(curve: Curve, share: float) -> tuple[Curve, Curve]:
     while points:
         left.append(points[0])
         right.append(points[-1])
-        points = [
-            (one[0] + share * (two[0] - one[0]), one[1] + share * (two[1] - one[1]))
-            for one, two in zip(points, points[1:], strict=False)
-        ]
+        points = [(one[0] + share * (two[0] - one[0]), one[1] + share * (two[1] - one[1])) for one, two in pairwise(points)]
     return tuple(left), tuple(reversed(right))
 
 
@@ -153,5 +163,3 @@ def _boundary(curve: Curve, mark: Mark, within: float, outside: float) -> float:
         else:
             outside = middle
     return outside
-
-

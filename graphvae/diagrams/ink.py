@@ -5,6 +5,8 @@ The verb is `ink`. Shapes are straight lines and cubic Bezier curves.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -50,17 +52,21 @@ def ink(panel: Panel) -> Iterable[Piece]:
     for frame in panel.frames:
         yield Piece("frame", frame.name or "rows", (_rectangle(frame), frame.label))
     for arrow in panel.arrows:
-        label = (arrow.label,) if arrow.label else ()
-        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", (*_arrow(arrow.curve, arrow.pointed, arrow.side == "q"), *label))
+        line: list[Shape | Text] = [*_arrow(arrow.curve, arrow.pointed, arrow.side == "q")]
+        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", (*line, *_shown(arrow.label)))
     for factor in panel.factors:
         square = Shape(_straight(_corners(factor.centre, SQUARE / 2)), BLACK, line=False)
-        line = _arrow(factor.curve, True, factor.side == "q")
-        yield Piece("factor", f"{factor.side} of {factor.child}", (*line, square, factor.caption))
+        stem = _arrow(factor.curve, True, factor.side == "q")
+        yield Piece("factor", f"{factor.side} of {factor.child}", (*stem, square, factor.caption))
     for mark in panel.marks:
-        text = (mark.text,) if mark.text.symbol.text else ()
-        yield Piece("mark", mark.name, (*_outlines(mark), *text))
+        seen: list[Shape | Text] = [*_outlines(mark)]
+        yield Piece("mark", mark.name, (*seen, *_shown(mark.text)))
     for text in panel.texts:
         yield Piece("text", text.symbol.text, (text,))
+
+
+def _shown(text: Text | None) -> Iterable[Text]:
+    return (text,) if text and text.symbol.text else ()
 
 
 def _outlines(mark: Mark) -> Iterable[Shape]:
@@ -93,9 +99,7 @@ def _arrow(curve: Curve, pointed: bool, dashed: bool) -> Iterable[Shape]:
 
 def _neck(curve: Curve) -> float:
     """The share of a curve at which its head begins."""
-    length = sum(
-        ((two[0] - one[0]) ** 2 + (two[1] - one[1]) ** 2) ** 0.5 for one, two in zip(curve, curve[1:], strict=False)
-    )
+    length = sum(itertools.starmap(math.dist, itertools.pairwise(curve)))
     return max(0.05, 1 - 0.9 * _HEAD / max(length, _HEAD))
 
 

@@ -1,10 +1,10 @@
 """Where the nodes of a sketch stand: `place`. Graphviz gives the positions, and nothing else is asked of it.
 
-The system's `dot` serves where there is one, and the `graphviz-pure` wheel where there is none. p and q together are laid out
-once, so that both have the same positions; ranks run from top to bottom as p does, from causes down to what is observed.
+The system's `dot` serves where there is one, and the `graphviz-pure` wheel where there is none. p and q are laid out together,
+so that both have the same positions; ranks run from top to bottom as p does, from causes down to what is observed.
 
-Plates that cross cannot both be clusters of Graphviz. Where some do, the nodes are sorted into blocks by the plates that they are
-in, and the blocks stand side by side in an order in which every plate is a run of neighbours.
+Plates that cross cannot both be clusters of Graphviz. Where some do, the nodes are sorted into blocks by the plates that they
+are in, and the blocks stand side by side in an order in which every plate is a run of neighbours.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _BLOCKS = 7
 def place(sketch: Sketch, sizes: Mapping[str, Size], gap: float, rank: float, margin: float, label: float) -> Positions:
     """The centre of every node, in points, y upwards.
 
-    `sizes` is the room that each node takes. Neighbours are at least `gap` apart, ranks `rank`, and a box is `margin` wider than
-    what is in it, with a label of size `label`.
+    `sizes` is the room that each node takes. Neighbours are at least `gap` apart, ranks `rank`, and a box is `margin` wider
+    than what is in it, with a label of size `label`.
     """
     text = _as_dot(sketch, sizes, gap, rank, margin, label)
     found = {each["name"]: each["pos"] for each in _run(text)["objects"] if "pos" in each}
@@ -113,7 +113,8 @@ def _in_blocks(positions: Positions, sizes: Mapping[str, Size], groups: Sequence
     blocks: dict[frozenset[str], list[str]] = {}
     for name in positions:
         blocks.setdefault(frozenset(group.name for group in groups if name in group.members), []).append(name)
-    left, moved = 0.0, {}
+    left = 0.0
+    moved: Positions = {}
     for signature in _ordered(list(blocks)):
         names = blocks[signature]
         start = min(positions[name][0] - sizes[name][0] / 2 for name in names)

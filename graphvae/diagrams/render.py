@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from graphvae.compiler.check import read_graph
-from graphvae.compiler.errors import FlagError, did_you_mean
+from graphvae.compiler.errors import FlagError, did_you_mean, visible
+from graphvae.compiler.graph import ModelGraph
 from graphvae.diagrams.scene import Point
 from graphvae.diagrams.sketch import Sketch, Style, sketch
 
-DOTS_PER_INCH = 300
+if TYPE_CHECKING:
+    from graphvae.diagrams.compose import Composed
+
+Written = tuple[bytes, list[str]]
+"""A picture, and what a person should know about it."""
 
 
 def render(
@@ -22,7 +30,7 @@ def render(
     settings: Sequence[str] = (),
     plugin: str | Path | None = None,
     *,
-    style: Style = Style(),  # noqa: B008
+    style: Style | None = None,
     layout: str | Path | None = None,
 ) -> list[str]:
     """Draw p and q of a spec into a file, in the format of its suffix; returned is what a person should know about it.
@@ -43,13 +51,11 @@ def render(
     if writer is None:
         hint = f"end it in one of: {', '.join(_WRITERS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
-    drawn = sketch(read_graph(spec, settings, plugin), style)
-    picture, remarks = writer(drawn, _pinned(drawn, layout) if layout else {})
+    drawn = sketch(read_graph(spec, settings, plugin), style or Style())
+    places = drawn.graph.spec.layout | (_places(drawn.graph, Path(layout)) if layout else {})
+    picture, remarks = writer(drawn, {name: place for name, place in places.items() if name in drawn.nodes})
     _write(path, picture)
     return remarks
-
-
-Written = tuple[bytes, list[str]]
 
 
 def _dot(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
@@ -59,19 +65,71 @@ def _dot(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
 
 
 def _json(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+    composed = _composed(drawn, pinned)
+    places = {name: [round(number, 1) for number in at] for name, at in composed.positions.items()}
+    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {at}" for name, at in places.items())
+    return f"{{\n{lines}\n}}\n".encode(), _remarks(composed)
+
+
+def _svg(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+    from graphvae.diagrams.svg import to_svg
+
+    composed = _composed(drawn, pinned)
+    return to_svg(composed.scene), _remarks(composed)
+
+
+def _paper(kind: Literal["pdf", "png"], drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+    from graphvae.diagrams.paper import to_paper
+
+    composed = _composed(drawn, pinned)
+    return to_paper(composed.scene, kind), _remarks(composed)
+
+
+def _composed(drawn: Sketch, pinned: Mapping[str, Point]) -> Composed:
     from graphvae.diagrams.compose import compose
 
-    places = {name: [round(number, 2) for number in at] for name, at in compose(drawn, pinned).positions.items()}
-    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {at}" for name, at in places.items())
-    return f"{{\n{lines}\n}}\n".encode(), []
+    return compose(drawn, pinned)
 
 
-def _scene(write: Callable[[Scene], bytes]) -> Callable[[Sketch, Mapping[str, Point]], Written]:
-    ...
+def _remarks(composed: Composed) -> list[str]:
+    if composed.fits:
+        return []
+    return [f"with letters of 7 points the picture is {composed.scene.width / 72:.2f} inches wide, more than was asked for"]
 
 
-def _pinned(drawn: Sketch, layout: str | Path) -> dict[str, Point]:
-    ...
+_WRITERS: dict[str, Callable[[Sketch, Mapping[str, Point]], Written]] = {
+    ".svg": _svg,
+    ".pdf": partial(_paper, "pdf"),
+    ".png": partial(_paper, "png"),
+    ".dot": _dot,
+    ".json": _json,
+}
+
+
+def _places(graph: ModelGraph, path: Path) -> dict[str, Point]:
+    """The places that a file gives."""
+    hint = 'give a .json file that `graphvae render` wrote: {"NAME": [X, Y], ...}, in points, y upwards'
+    try:
+        places = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise FlagError.of("GV501", f"cannot read places from '{path}': {reason}", hint=hint) from None
+    if not isinstance(places, dict) or not all(map(_is_point, places.values())):
+        raise FlagError.of("GV501", f"'{path}' is not a mapping of names to pairs of numbers", hint=hint)
+    names = [*graph.variables, *graph.plates, *graph.submodels]
+    for name in places:
+        if name not in names:
+            message = f"'{path}' has a place for the unknown '{visible(name)}'"
+            raise FlagError.of("GV501", message, hint=did_you_mean(name, names, "names"))
+    return {name: (float(across), float(up)) for name, (across, up) in places.items()}
+
+
+def _is_point(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value)
+    )
 
 
 def _write(path: Path, picture: bytes) -> None:

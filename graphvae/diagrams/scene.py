@@ -30,9 +30,9 @@ class Text:
 class Mark:
     """A variable, the index of a plate, or a parameter: an ellipse with its symbol in the middle.
 
-    A latent one is white, an observed one grey, a supervised one grey in its left half; what is given has no outline, and a closed
-    sub-model is a rectangle. `double` is a second outline inside the first: a deterministic variable, and one that is collapsed to
-    its mean.
+    A latent one is white, an observed one grey, a supervised one grey in its left half; what is given has no outline, and a
+    closed sub-model is a rectangle. `double` is a second outline inside the first: a deterministic variable, and one that is
+    collapsed to its mean.
     """
 
     name: str

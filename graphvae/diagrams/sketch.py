@@ -1,8 +1,8 @@
 """Sketch: what a picture of a graph shows, before anything has a place. The verb is `sketch`.
 
-Nodes are variables, the indices of plates that are parents, and closed sub-models; edges run from what a conditional names as its
-parents. A count is named at its plate and has no edges to what it counts. With the detail `minimal`, deterministic variables are
-left out, and the parents of one become the parents of its children.
+Nodes are variables, the indices of plates that are parents, and closed sub-models; edges run from what a conditional names as
+its parents. A count is named at its plate and has no edges to what it counts. With the detail `minimal`, deterministic
+variables are left out, and the parents of one become the parents of its children.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Link:
     previous: str = ""
 
 
-def sketch(graph: ModelGraph, style: Style = Style()) -> Sketch:  # noqa: B008
+def sketch(graph: ModelGraph, style: Style = Style()) -> Sketch:
     """What a picture of a graph shows.
 
     >>> from graphvae.compiler.check import read_graph

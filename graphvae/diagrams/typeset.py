@@ -1,7 +1,8 @@
-"""Mathematics as outlines, and how much room it takes. The verbs are `extent` and `outline`; matplotlib's mathtext does the work."""
+"""Mathematics as outlines, and how much room it takes, by the mathtext of matplotlib. The verbs are `extent` and `outline`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 
@@ -21,10 +22,13 @@ _LETTERS = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
 _SIZE = 100.0
 _TEXT = TextToPath()
 
+# Inside \boldsymbol, mathtext reads \mathit as italics that are not bold.
+_BOLD_WORD, _IN_BOLD = re.compile(r"\\boldsymbol\{\\mathit\{([^{}]*)\}\}"), r"\\mathbfit{\1}"
+
 
 def mathematics(symbol: Symbol) -> str:
     """A symbol as matplotlib reads it."""
-    return f"${symbol.latex}$"
+    return f"${_BOLD_WORD.sub(_IN_BOLD, symbol.latex)}$"
 
 
 def font(size: float) -> FontProperties:
@@ -34,7 +38,7 @@ def font(size: float) -> FontProperties:
 
 def extent(symbol: Symbol, size: float) -> tuple[float, float, float]:
     """The width in points, and how far a symbol reaches above and below the middle of a small letter."""
-    width, height, depth = (length * size / _SIZE for length in _measured(symbol.latex))
+    width, height, depth = (length * size / _SIZE for length in _measured(mathematics(symbol)))
     return width, height - depth - _MIDDLE * size, depth + _MIDDLE * size
 
 
@@ -61,6 +65,6 @@ def outline(text: Text) -> Iterable[tuple[str, list[Point]]]:
 
 
 @cache
-def _measured(latex: str) -> tuple[float, float, float]:
-    width, height, depth = _TEXT.get_text_width_height_descent(f"${latex}$", font(_SIZE), ismath=True)
+def _measured(mathematics: str) -> tuple[float, float, float]:
+    width, height, depth = _TEXT.get_text_width_height_descent(mathematics, font(_SIZE), ismath=True)
     return float(width), float(height), float(depth)
