@@ -18,8 +18,8 @@ NODE = re.compile(r'(\S+?)(\[|\(\(\(|\(\()"(.*)"(\]|\)\)\)|\)\)):::(\w+)')
 ARROW = re.compile(r'(\S+) (-->|-\.->)(?:\|"(.*)"\|)? (\S+)')
 
 
-def lines(path: Path, style: Style = Style()) -> list[str]:
-    return [line.strip() for line in to_mermaid(sketch(read_graph(path), style)).splitlines()]
+def lines(path: Path, style: Style | None = None) -> list[str]:
+    return [line.strip() for line in to_mermaid(sketch(read_graph(path), style or Style())).splitlines()]
 
 
 @every_spec

@@ -13,10 +13,11 @@ from models import NAMES, SPECS
 
 from graphvae.compiler.check import read_graph
 from graphvae.compiler.pipeline import compile_text
-from graphvae.diagrams.render import scene_for_tex
+from graphvae.diagrams.compose import compose
 from graphvae.diagrams.scene import Scene
 from graphvae.diagrams.sketch import Style, sketch
 from graphvae.diagrams.tikz import to_tikz
+from graphvae.diagrams.typeset import room_for_latex
 
 every_spec = pytest.mark.parametrize("path", SPECS, ids=NAMES)
 STYLES = {
@@ -29,7 +30,8 @@ LOOKS = ("latent", "observed", "supervised", "deterministic", "given", "sub-mode
 
 
 def scene(path: Path, style: str) -> Scene:
-    return scene_for_tex(sketch(read_graph(path), STYLES[style]), {}).scene
+    with room_for_latex():
+        return compose(sketch(read_graph(path), STYLES[style]), {}).scene
 
 
 @every_spec
@@ -84,8 +86,8 @@ def test_a_supervised_variable_has_a_sharp_half() -> None:
 def test_names_that_tikz_cannot_read_get_others() -> None:
     variables = "{größe: {distribution: normal}, x: {distribution: normal, role: observed}}"
     graph = compile_text(f"model: m\nvariables: {variables}\np: {{x: [größe]}}\nq: {{größe: [x]}}", "m.yaml").graph
-    text = to_tikz(scene_for_tex(sketch(graph), {}).scene)
-    assert r"(p-gru00f6u00dfe)" in text
+    text = to_tikz(compose(sketch(graph), {}).scene)
+    assert r"(p-gruf6udfe)" in text
     assert r"\mathit{größe}" in text
     assert tikra.render(text)["warnings"] == []
 

@@ -32,10 +32,12 @@ def render(
     *,
     style: Style | None = None,
     layout: str | Path | None = None,
+    standalone: bool = False,
 ) -> list[str]:
     """Draw p and q of a spec into a file, in the format of its suffix; returned is what a person should know about it.
 
-    `layout` is a .json that was written before: what stands in it keeps its place.
+    `layout` is a .json that was written before: what stands in it keeps its place. A .tex file is to be read by another, or is
+    a `standalone` document.
 
     Raises:
         SpecError: For every mistake in the spec.
@@ -51,9 +53,11 @@ def render(
     if writer is None:
         hint = f"end it in one of: {', '.join(_WRITERS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
+    if standalone and writer is not _tex:
+        raise FlagError.of("GV501", f"'{path}' is complete in itself", hint="only a .tex file can be one or the other")
     drawn = sketch(read_graph(spec, settings, plugin), style or Style())
-    places = drawn.graph.spec.layout | (_places(drawn.graph, Path(layout)) if layout else {})
-    picture, remarks = writer(drawn, {name: place for name, place in places.items() if name in drawn.nodes})
+    pinned = drawn.placed(_places(drawn.graph, Path(layout)) if layout else {})
+    picture, remarks = _tex(drawn, pinned, standalone) if writer is _tex else writer(drawn, pinned)
     _write(path, picture)
     return remarks
 
@@ -85,6 +89,21 @@ def _paper(kind: Literal["pdf", "png"], drawn: Sketch, pinned: Mapping[str, Poin
     return to_paper(composed.scene, kind), _remarks(composed)
 
 
+def _tex(drawn: Sketch, pinned: Mapping[str, Point], standalone: bool = False) -> Written:
+    from graphvae.diagrams.tikz import to_tikz
+    from graphvae.diagrams.typeset import room_for_latex
+
+    with room_for_latex():
+        composed = _composed(drawn, pinned)
+    return to_tikz(composed.scene, standalone).encode(), _remarks(composed)
+
+
+def _mermaid(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+    from graphvae.diagrams.mermaid import to_mermaid
+
+    return to_mermaid(drawn).encode(), []
+
+
 def _composed(drawn: Sketch, pinned: Mapping[str, Point]) -> Composed:
     from graphvae.diagrams.compose import compose
 
@@ -101,7 +120,9 @@ _WRITERS: dict[str, Callable[[Sketch, Mapping[str, Point]], Written]] = {
     ".svg": _svg,
     ".pdf": partial(_paper, "pdf"),
     ".png": partial(_paper, "png"),
+    ".tex": _tex,
     ".dot": _dot,
+    ".mmd": _mermaid,
     ".json": _json,
 }
 
