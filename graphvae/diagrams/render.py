@@ -6,10 +6,9 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from graphvae.compiler.check import read_graph
 from graphvae.compiler.errors import FlagError, did_you_mean, visible
@@ -20,8 +19,7 @@ from graphvae.diagrams.sketch import Sketch, Style, sketch
 if TYPE_CHECKING:
     from graphvae.diagrams.compose import Composed
 
-Written = tuple[bytes, list[str]]
-"""A picture, and what a person should know about it."""
+FORMATS = ("svg", "pdf", "png", "tex", "dot", "mmd", "json")
 
 
 def render(
@@ -32,10 +30,11 @@ def render(
     *,
     style: Style | None = None,
     layout: str | Path | None = None,
+    standalone: bool = False,
 ) -> list[str]:
     """Draw p and q of a spec into a file, in the format of its suffix; returned is what a person should know about it.
 
-    `layout` is a .json that was written before: what stands in it keeps its place.
+    `layout` is a .json that was written before: what stands in it keeps its place. `standalone` makes a .tex file a document.
 
     Raises:
         SpecError: For every mistake in the spec.
@@ -47,63 +46,58 @@ def render(
     'digraph digits {'
     """
     path = Path(output)
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        hint = f"end it in one of: {', '.join(_WRITERS)}"
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        hint = f"end it in one of: {', '.join(f'.{name}' for name in FORMATS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
+    if standalone and kind != "tex":
+        raise FlagError.of(
+            "GV501", f"only a .tex file can be a document that stands alone, and not '{path}'", hint="leave it out"
+        )
     drawn = sketch(read_graph(spec, settings, plugin), style or Style())
+    if kind in ("dot", "mmd"):
+        _write(path, _text(kind, drawn).encode())
+        return []
     places = drawn.graph.spec.layout | (_places(drawn.graph, Path(layout)) if layout else {})
-    picture, remarks = writer(drawn, {name: place for name, place in places.items() if name in drawn.nodes})
-    _write(path, picture)
-    return remarks
+    composed = _composed(drawn, {name: place for name, place in places.items() if name in drawn.nodes})
+    _write(path, _drawn(kind, composed, standalone))
+    return [] if composed.fits else [f"{composed.scene.width / 72:.2f} inches wide: its letters would be smaller than 7 points"]
 
 
-def _dot(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    from graphvae.diagrams.dot import to_dot
+def _text(kind: str, drawn: Sketch) -> str:
+    """What others lay out."""
+    if kind == "dot":
+        from graphvae.diagrams.dot import to_dot
 
-    return to_dot(drawn).encode(), []
+        return to_dot(drawn)
+    from graphvae.diagrams.mermaid import to_mermaid
 
-
-def _json(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    composed = _composed(drawn, pinned)
-    places = {name: [round(number, 1) for number in at] for name, at in composed.positions.items()}
-    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {at}" for name, at in places.items())
-    return f"{{\n{lines}\n}}\n".encode(), _remarks(composed)
+    return to_mermaid(drawn)
 
 
-def _svg(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    from graphvae.diagrams.svg import to_svg
-
-    composed = _composed(drawn, pinned)
-    return to_svg(composed.scene), _remarks(composed)
-
-
-def _paper(kind: Literal["pdf", "png"], drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    from graphvae.diagrams.paper import to_paper
-
-    composed = _composed(drawn, pinned)
-    return to_paper(composed.scene, kind), _remarks(composed)
-
-
-def _composed(drawn: Sketch, pinned: Mapping[str, Point]) -> Composed:
+def _composed(drawn: Sketch, places: Mapping[str, Point]) -> Composed:
     from graphvae.diagrams.compose import compose
 
-    return compose(drawn, pinned)
+    return compose(drawn, places)
 
 
-def _remarks(composed: Composed) -> list[str]:
-    if composed.fits:
-        return []
-    return [f"with letters of 7 points the picture is {composed.scene.width / 72:.2f} inches wide, more than was asked for"]
+def _drawn(kind: str, composed: Composed, standalone: bool) -> bytes:
+    """What is laid out here."""
+    if kind == "json":
+        places = {name: [round(number, 1) for number in place] for name, place in composed.positions.items()}
+        lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {place}" for name, place in places.items())
+        return f"{{\n{lines}\n}}\n".encode()
+    if kind == "tex":
+        from graphvae.diagrams.tikz import to_tikz
 
+        return to_tikz(composed.scene, standalone).encode()
+    if kind == "svg":
+        from graphvae.diagrams.svg import to_svg
 
-_WRITERS: dict[str, Callable[[Sketch, Mapping[str, Point]], Written]] = {
-    ".svg": _svg,
-    ".pdf": partial(_paper, "pdf"),
-    ".png": partial(_paper, "png"),
-    ".dot": _dot,
-    ".json": _json,
-}
+        return to_svg(composed.scene)
+    from graphvae.diagrams.paper import to_paper
+
+    return to_paper(composed.scene, "pdf" if kind == "pdf" else "png")
 
 
 def _places(graph: ModelGraph, path: Path) -> dict[str, Point]:
