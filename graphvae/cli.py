@@ -185,9 +185,7 @@ def schema(
 @app.command()
 def render(
     spec: SpecPath,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="A file ending in .svg, .pdf, .png, .tex, .dot, .mmd or .json.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Its ending says how: .svg .pdf .png .tex .dot .mmd .json")],
     view: Annotated[View, typer.Option(help="Both side by side, one of them, or q over p.")] = View.both,
     detail: Annotated[Detail, typer.Option(help="Less: only what is random. More: families and parameters.")] = Detail.default,
     submodels: Annotated[Submodels, typer.Option(help="With what is in them, or as boxes.")] = Submodels.open,
@@ -195,9 +193,7 @@ def render(
     width: Annotated[Width | None, typer.Option(help="As wide as the text of a paper: 3.25 or 6.75 inches.")] = None,
     bold_vectors: Annotated[bool, typer.Option("--bold-vectors", help="Symbols of vectors in bold.")] = False,
     layout: Annotated[Path | None, typer.Option(metavar="FILE", help="A .json of places, as `-o FILE.json` writes it.")] = None,
-    standalone: Annotated[
-        bool, typer.Option("--standalone", help="A .tex that is a document, and not to be read by one.")
-    ] = False,
+    standalone: Annotated[bool, typer.Option("--standalone", help="A .tex file that is a document of its own.")] = False,
     settings: Settings = [],
     plugin: PluginPath = None,
 ) -> None:

@@ -6,10 +6,9 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from graphvae.compiler.check import read_graph
 from graphvae.compiler.errors import FlagError, did_you_mean, visible
@@ -20,8 +19,7 @@ from graphvae.diagrams.sketch import Sketch, Style, sketch
 if TYPE_CHECKING:
     from graphvae.diagrams.compose import Composed
 
-Written = tuple[bytes, list[str]]
-"""A picture, and what a person should know about it."""
+FORMATS = ("svg", "pdf", "png", "tex", "dot", "mmd", "json")
 
 
 def render(
@@ -36,8 +34,7 @@ def render(
 ) -> list[str]:
     """Draw p and q of a spec into a file, in the format of its suffix; returned is what a person should know about it.
 
-    `layout` is a .json that was written before: what stands in it keeps its place. A .tex file is to be read by another, or is
-    a `standalone` document.
+    `layout` is a .json that was written before: what stands in it keeps its place. `standalone` makes a .tex file a document.
 
     Raises:
         SpecError: For every mistake in the spec.
@@ -49,82 +46,60 @@ def render(
     'digraph digits {'
     """
     path = Path(output)
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        hint = f"end it in one of: {', '.join(_WRITERS)}"
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        hint = f"end it in one of: {', '.join(f'.{name}' for name in FORMATS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
-    if standalone and writer is not _tex:
-        raise FlagError.of("GV501", f"'{path}' is complete in itself", hint="only a .tex file can be one or the other")
+    if standalone and kind != "tex":
+        raise FlagError.of(
+            "GV501", f"only a .tex file can be a document that stands alone, and not '{path}'", hint="leave it out"
+        )
     drawn = sketch(read_graph(spec, settings, plugin), style or Style())
-    pinned = drawn.placed(_places(drawn.graph, Path(layout)) if layout else {})
-    picture, remarks = _tex(drawn, pinned, standalone) if writer is _tex else writer(drawn, pinned)
-    _write(path, picture)
-    return remarks
+    if kind in ("dot", "mmd"):
+        _write(path, _text(kind, drawn).encode())
+        return []
+    composed = _composed(kind, drawn, drawn.placed(_places(drawn.graph, Path(layout)) if layout else {}))
+    _write(path, _drawn(kind, composed, standalone))
+    return [] if composed.fits else [f"{composed.scene.width / 72:.2f} inches wide: its letters would be smaller than 7 points"]
 
 
-def _dot(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    from graphvae.diagrams.dot import to_dot
+def _text(kind: str, drawn: Sketch) -> str:
+    """What others lay out."""
+    if kind == "dot":
+        from graphvae.diagrams.dot import to_dot
 
-    return to_dot(drawn).encode(), []
-
-
-def _json(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    composed = _composed(drawn, pinned)
-    places = {name: [round(number, 1) for number in at] for name, at in composed.positions.items()}
-    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {at}" for name, at in places.items())
-    return f"{{\n{lines}\n}}\n".encode(), _remarks(composed)
-
-
-def _svg(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    from graphvae.diagrams.svg import to_svg
-
-    composed = _composed(drawn, pinned)
-    return to_svg(composed.scene), _remarks(composed)
-
-
-def _paper(kind: Literal["pdf", "png"], drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
-    from graphvae.diagrams.paper import to_paper
-
-    composed = _composed(drawn, pinned)
-    return to_paper(composed.scene, kind), _remarks(composed)
-
-
-def _tex(drawn: Sketch, pinned: Mapping[str, Point], standalone: bool = False) -> Written:
-    from graphvae.diagrams.tikz import to_tikz
-    from graphvae.diagrams.typeset import room_for_latex
-
-    with room_for_latex():
-        composed = _composed(drawn, pinned)
-    return to_tikz(composed.scene, standalone).encode(), _remarks(composed)
-
-
-def _mermaid(drawn: Sketch, pinned: Mapping[str, Point]) -> Written:
+        return to_dot(drawn)
     from graphvae.diagrams.mermaid import to_mermaid
 
-    return to_mermaid(drawn).encode(), []
+    return to_mermaid(drawn)
 
 
-def _composed(drawn: Sketch, pinned: Mapping[str, Point]) -> Composed:
+def _composed(kind: str, drawn: Sketch, places: Mapping[str, Point]) -> Composed:
+    """The picture with its places; what LaTeX sets needs the room that it takes there."""
     from graphvae.diagrams.compose import compose
+    from graphvae.diagrams.typeset import room_for_latex
 
-    return compose(drawn, pinned)
-
-
-def _remarks(composed: Composed) -> list[str]:
-    if composed.fits:
-        return []
-    return [f"with letters of 7 points the picture is {composed.scene.width / 72:.2f} inches wide, more than was asked for"]
+    with room_for_latex() if kind == "tex" else contextlib.nullcontext():
+        return compose(drawn, places)
 
 
-_WRITERS: dict[str, Callable[[Sketch, Mapping[str, Point]], Written]] = {
-    ".svg": _svg,
-    ".pdf": partial(_paper, "pdf"),
-    ".png": partial(_paper, "png"),
-    ".tex": _tex,
-    ".dot": _dot,
-    ".mmd": _mermaid,
-    ".json": _json,
-}
+def _drawn(kind: str, composed: Composed, standalone: bool) -> bytes:
+    """What is laid out here."""
+    if kind == "json":
+        places = {name: [round(number, 1) for number in place] for name, place in composed.positions.items()}
+        lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {place}" for name, place in places.items())
+        return f"{{\n{lines}\n}}\n".encode()
+    if kind == "tex":
+        from graphvae.diagrams.tikz import to_tikz
+
+        return to_tikz(composed.scene, standalone).encode()
+    if kind == "svg":
+        from graphvae.diagrams.svg import to_svg
+
+        return to_svg(composed.scene)
+    from graphvae.diagrams.paper import to_paper
+
+    return to_paper(composed.scene, "pdf" if kind == "pdf" else "png")
 
 
 def _places(graph: ModelGraph, path: Path) -> dict[str, Point]:
