@@ -36,6 +36,7 @@ BY_RULE = [
     ("x2y", r"\mathit{x2y}", "x2y"),
     ("größe", r"\mathit{größe}", "größe"),
     ("λ", r"\lambda", "λ"),
+    ("ö_1", r"\mathit{ö}_{1}", "ö₁"),
 ]
 WRITTEN = [
     ("z_1", "z_{1}", "z₁"),

@@ -88,7 +88,7 @@ def test_names_that_tikz_cannot_read_get_others() -> None:
     graph = compile_text(f"model: m\nvariables: {variables}\np: {{x: [größe]}}\nq: {{größe: [x]}}", "m.yaml").graph
     text = to_tikz(compose(sketch(graph), {}).scene)
     assert r"(p-gruf6udfe)" in text
-    assert r"\mathit{größe}" in text
+    assert r"\text{\itshape größe}" in text
     assert tikra.render(text)["warnings"] == []
 
 

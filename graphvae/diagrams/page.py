@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from graphvae.diagrams.symbols import for_latex
+
 
 @dataclass(frozen=True)
 class Row:
@@ -63,7 +65,7 @@ class Page:
     def latex(self) -> str:
         r"""To be read by `\input`."""
         head = f"% {self.model}: equations by graphvae, to \\input below \\usepackage{{amsmath}}."
-        return "\n".join([head, *(line for section in self.sections for line in _in_latex(section))]) + "\n"
+        return for_latex("\n".join([head, *(line for section in self.sections for line in _in_latex(section))]) + "\n")
 
     @property
     def markdown(self) -> str:

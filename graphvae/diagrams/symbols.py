@@ -56,6 +56,15 @@ def symbol_of(
     return Symbol(_latex(atoms), unicodedata.normalize("NFC", _text(atoms)), bold)
 
 
+def for_latex(mathematics: str) -> str:
+    r"""Mathematics as LaTeX itself can set it: words with letters that it knows in text alone are text.
+
+    >>> print(for_latex(r"\mathit{style} + \mathit{größe}"))
+    \mathit{style} + \text{\itshape größe}
+    """
+    return re.sub(r"\\mathit\{([^{}]*[^\x00-\x7f{}][^{}]*)\}", r"\\text{\\itshape \1}", mathematics)
+
+
 def _read(text: str) -> tuple[Atom, ...]:
     """A name by the rule, and anything else as LaTeX."""
     return _by_rule(text) if text.isidentifier() else parse_symbol(text)
@@ -65,7 +74,7 @@ def _by_rule(name: str) -> tuple[Atom, ...]:
     base, _, below = name.partition("_")
     if _letter(base) and below.strip("_") == below != "":
         parts = below.split("_") if all(_letter(part) or part.isdigit() for part in below.split("_")) else [below]
-        return (replace(Atom(_letter(base)), below=_joined(",", map(_by_rule, parts))),)
+        return (replace(_word(base), below=_joined(",", map(_by_rule, parts))),)
     if numbered := re.fullmatch(r"(.*[^\W\d_])_?(\d+)", name):
         return (replace(_word(numbered[1]), below=tuple(map(Atom, numbered[2]))),)
     return tuple(map(Atom, name)) if name.isdigit() else (_word(name),)
@@ -73,7 +82,11 @@ def _by_rule(name: str) -> tuple[Atom, ...]:
 
 def _word(name: str) -> Atom:
     letter = _letter(name)
-    return Atom(letter) if letter else Atom(r"\mathit", tuple(Atom(r"\_" if each == "_" else each) for each in name))
+    return (
+        Atom(letter)
+        if letter.isascii() and letter
+        else Atom(r"\mathit", tuple(Atom(r"\_" if each == "_" else each) for each in name))
+    )
 
 
 def _letter(name: str) -> str:

@@ -15,6 +15,7 @@ from graphvae.diagrams.compose import SQUARE
 from graphvae.diagrams.curves import at
 from graphvae.diagrams.ink import DASHES, LINE
 from graphvae.diagrams.scene import Align, Arrow, Factor, Mark, Panel, Point, Scene, Text
+from graphvae.diagrams.symbols import for_latex
 
 _STYLES = {"p": "generative", "q": "recognition"}
 LIBRARIES = r"\usetikzlibrary{arrows.meta, shapes.geometric}"
@@ -160,7 +161,7 @@ def _words(text: Text) -> str:
 
 
 def _maths(text: Text) -> str:
-    return f"${text.symbol.latex}$" if text.symbol.latex else ""
+    return f"${for_latex(text.symbol.latex)}$" if text.symbol.latex else ""
 
 
 def _at(point: Point) -> str:
