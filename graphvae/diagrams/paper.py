@@ -6,6 +6,7 @@ Letters are of TrueType fonts that the PDF holds (type 42): many journals refuse
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -17,12 +18,12 @@ from matplotlib.path import Path
 from matplotlib.transforms import Affine2D, Transform
 
 from graphvae.diagrams.ink import BLACK, DASHES, LINE, Shape, ink
-from graphvae.diagrams.scene import Scene, Text
-from graphvae.diagrams.typeset import font, mathematics, start
+from graphvae.diagrams.scene import Point, Scene, Text
+from graphvae.diagrams.typeset import font, letters, lift, mathematics, start
 
 DOTS_PER_INCH = 300
 
-_CODES = {"M": Path.MOVETO, "L": Path.LINETO, "C": Path.CURVE4, "Z": Path.CLOSEPOLY}
+_CODES = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4, "Z": Path.CLOSEPOLY}
 _DASHED = (0, tuple(length / LINE for length in DASHES))
 
 
@@ -35,16 +36,19 @@ def to_paper(scene: Scene, kind: Literal["pdf", "png"]) -> bytes:
         for panel in scene.panels:
             for piece in ink(panel):
                 for part in piece.parts:
-                    _write(figure, part, points) if isinstance(part, Text) else _draw(figure, part, points)
+                    if isinstance(part, Shape):
+                        _draw(figure, part, points)
+                    elif kind == "pdf":
+                        _write(figure, part, points)
+                    else:
+                        _outline(figure, part, points)
         return _saved(figure, scene, kind)
 
 
 def _draw(figure: Figure, shape: Shape, points: Transform) -> None:
-    corners = [point for letter, own in shape.path for point in (own if letter != "Z" else ((0.0, 0.0),))]
-    codes = [_CODES[letter] for letter, own in shape.path for _ in (own if letter != "Z" else ((),))]
     figure.add_artist(
         PathPatch(
-            Path(corners, codes),
+            _path(shape.path),
             transform=points,
             facecolor=shape.fill or "none",
             edgecolor=BLACK if shape.line else "none",
@@ -56,9 +60,23 @@ def _draw(figure: Figure, shape: Shape, points: Transform) -> None:
 
 
 def _write(figure: Figure, text: Text, points: Transform) -> None:
+    """Letters of a font."""
     left, base = start(text)
     words = mathematics(text.symbol)
-    figure.text(left, base, words, transform=points, fontproperties=font(text.size), va="baseline", ha="left")
+    figure.text(left, base - lift(text), words, transform=points, fontproperties=font(text.size), va="baseline", ha="left")
+
+
+def _outline(figure: Figure, text: Text, points: Transform) -> None:
+    """Letters as areas, which stand between dots where they must."""
+    for letter in letters(text.symbol):
+        place = Affine2D().scale(letter.scale).translate(*letter.at).scale(text.size / 100).translate(*start(text)) + points
+        figure.add_artist(PathPatch(_path(letter.path), transform=place, facecolor=BLACK, edgecolor="none", linewidth=0.0))
+
+
+def _path(commands: Sequence[tuple[str, Sequence[Point]]]) -> Path:
+    corners = [point for letter, own in commands for point in (own if letter != "Z" else ((0.0, 0.0),))]
+    codes = [_CODES[letter] for letter, own in commands for _ in (own if letter != "Z" else ((),))]
+    return Path(corners, codes)
 
 
 def _saved(figure: Figure, scene: Scene, kind: Literal["pdf", "png"]) -> bytes:

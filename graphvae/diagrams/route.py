@@ -36,7 +36,7 @@ from graphvae.diagrams.symbols import Symbol
 from graphvae.diagrams.typeset import box as text_box
 from graphvae.diagrams.typeset import extent
 
-_BENDS = (0, *(sign * bend for bend in (6, 10, 15, 20, 26, 33, 41, 50, 60, 72) for sign in (1, -1)))
+_BENDS = (0, *(sign * bend for bend in (6, 10, 15, 20, 26, 33, 41, 50, 60, 72, 86, 102) for sign in (1, -1)))
 _ALONG = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
 _CLEAR = 3.0
 _LEAST = 7.0

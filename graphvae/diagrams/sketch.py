@@ -7,6 +7,7 @@ variables are left out, and the parents of one become the parents of its childre
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -182,7 +183,11 @@ def _without(hidden: Sequence[str], edges: list[Edge]) -> list[Edge]:
     for name in hidden:
         into = [edge for edge in edges if edge.head == name and edge.tail != name]
         out = [edge for edge in edges if edge.tail == name and edge.head != name]
-        joined = [Edge(one.tail, two.head, one.previous or two.previous) for two in out for one in into]
+        again = [edge.previous for edge in edges if edge.tail == edge.head == name]
+        joined = [
+            Edge(one.tail, two.head, one.previous or two.previous or through)
+            for two, one, through in itertools.product(out, into, ["", *again])
+        ]
         edges = list(dict.fromkeys([*(edge for edge in edges if name not in (edge.tail, edge.head)), *joined]))
     return edges
 

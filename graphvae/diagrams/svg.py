@@ -7,7 +7,7 @@ from html import escape
 
 from graphvae.diagrams.ink import BLACK, DASHES, LINE, WHITE, Piece, Shape, ink
 from graphvae.diagrams.scene import Point, Scene, Text
-from graphvae.diagrams.typeset import outline
+from graphvae.diagrams.typeset import Letter, letters, start
 
 
 def to_svg(scene: Scene) -> bytes:
@@ -16,10 +16,11 @@ def to_svg(scene: Scene) -> bytes:
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}"'
-        ' role="img" aria-labelledby="title description">',
-        f'<title id="title">{escape(scene.title)}</title>',
-        f'<desc id="description">{escape(scene.description)}</desc>',
+        ' role="img">',
+        f"<title>{escape(scene.title)}</title>",
+        f"<desc>{escape(scene.description)}</desc>",
         f'<rect width="{width}" height="{height}" fill="{WHITE}"/>',
+        *_definitions(scene),
         f'<g stroke="{BLACK}" stroke-width="0" fill="none">',
     ]
     for panel in scene.panels:
@@ -27,6 +28,15 @@ def to_svg(scene: Scene) -> bytes:
         lines += [line for piece in ink(panel) for line in _piece(piece, scene.height)]
         lines.append("</g>")
     return ("\n".join([*lines, "</g>", "</svg>"]) + "\n").encode()
+
+
+def _definitions(scene: Scene) -> Iterable[str]:
+    """The outline of every letter once, under a name that means the same in every picture."""
+    texts = [part for panel in scene.panels for piece in ink(panel) for part in piece.parts if isinstance(part, Text)]
+    found = {letter.name: letter for text in texts for letter in letters(text.symbol)}
+    yield "<defs>"
+    yield from (f'<path id="{name}" d="{_letter(letter)}"/>' for name, letter in sorted(found.items()) if name)
+    yield "</defs>"
 
 
 def _piece(piece: Piece, height: float) -> Iterable[str]:
@@ -45,8 +55,18 @@ def _shape(shape: Shape, height: float) -> str:
 
 
 def _letters(text: Text, height: float) -> str:
-    path = "".join(letter + " ".join(_point(point, height) for point in points) for letter, points in outline(text))
-    return f'<path d="{path}" fill="{BLACK}"/>'
+    place = f"translate({_point(start(text), height)}) scale({text.size / 100:g})"
+    return f'<g fill="{BLACK}" transform="{place}">{"".join(map(_placed, letters(text.symbol)))}</g>'
+
+
+def _placed(letter: Letter) -> str:
+    scale = f" scale({letter.scale:g})" if letter.scale != 1 else ""
+    place = f' transform="translate({_point(letter.at, 0.0)}){scale}"'
+    return f'<use href="#{letter.name}"{place}/>' if letter.name else f'<path d="{_letter(letter)}"{place}/>'
+
+
+def _letter(letter: Letter) -> str:
+    return "".join(command + " ".join(_point(point, 0.0) for point in points) for command, points in letter.path)
 
 
 def _point(point: Point, height: float) -> str:
@@ -55,4 +75,4 @@ def _point(point: Point, height: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{round(value, 2) + 0:g}"

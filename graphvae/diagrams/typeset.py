@@ -1,13 +1,14 @@
-"""Mathematics as outlines, and how much room it takes, by the mathtext of matplotlib. The verbs are `extent` and `outline`."""
+"""Mathematics as outlines, and how much room it takes, by the mathtext of matplotlib. The verbs are `extent` and `letters`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
@@ -72,14 +73,43 @@ def start(text: Text) -> tuple[float, float]:
     return box(text)[0], text.at[1] - _MIDDLE * text.size
 
 
-def outline(text: Text) -> Iterable[tuple[str, list[Point]]]:
-    """The letters of a text as the commands of a path: M and L with one point, Q with two, C with three, Z with none."""
-    points, codes = _TEXT.get_text_path(font(_SIZE), mathematics(text.symbol), ismath=True)
-    (left, base), scale = start(text), text.size / _SIZE
+@dataclass(frozen=True)
+class Letter:
+    """A letter of a symbol, or a line in it: where it stands, and how large it is, in hundredths of the size of the text.
+
+    `path` is its outline around the origin as commands: M and L with one point, Q with two, C with three, Z with none.
+    """
+
+    name: str
+    at: Point
+    scale: float
+    path: tuple[tuple[str, tuple[Point, ...]], ...]
+
+
+def letters(symbol: Symbol) -> list[Letter]:
+    """The letters of a symbol, from where its baseline begins; letters with the same name have the same outline."""
+    placed, outlines, lines = _TEXT.get_glyphs_mathtext(font(_SIZE), mathematics(symbol))
+    found = [
+        Letter(re.sub(r"[^\w-]", "-", str(name)), (float(across), float(up)), float(scale), _commands(*outlines[name]))
+        for name, across, up, scale in placed
+    ]
+    return found + [Letter("", (0.0, 0.0), 1.0, _commands(*line)) for line in lines]
+
+
+def lift(text: Text) -> float:
+    """By how many points a text in a PDF of matplotlib is too high: heights of mathematics are rounded up to whole points."""
+    [(*_, fine), *_] = _TEXT.mathtext_parser.parse(mathematics(text.symbol), 72, font(_SIZE)).glyphs
+    [(*_, rounded), *_] = _TEXT.mathtext_parser.parse(mathematics(text.symbol), 72, font(text.size)).glyphs
+    return float(rounded - fine * text.size / _SIZE)
+
+
+def _commands(points: Any, codes: Any) -> tuple[tuple[str, tuple[Point, ...]], ...]:
+    found = []
     for corners, code in Path(points, codes).iter_segments(simplify=False, curves=True):
         letter = _LETTERS[int(code)]
         pairs = zip(corners[::2], corners[1::2], strict=True) if letter != "Z" else ()
-        yield letter, [(left + scale * float(across), base + scale * float(up)) for across, up in pairs]
+        found.append((letter, tuple((float(across), float(up)) for across, up in pairs)))
+    return tuple(found)
 
 
 @cache
