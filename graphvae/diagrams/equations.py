@@ -56,11 +56,12 @@ def _factorisation(formulas: Formulas, side: Side) -> Iterator[Row]:
     for factor in factors:
         longer = f"{lines[-1]}\\, {factor}" if lines[-1] else factor
         lines = [*lines[:-1], longer] if _letters(longer) <= WIDEST or not lines[-1] else [*lines, factor]
-    if _letters(left) + _letters(lines[0]) > WIDEST:
-        yield Row(left, "")
-    first = Row("" if _letters(left) + _letters(lines[0]) > WIDEST else left, f"= {lines[0]}")
-    yield first
-    yield from (Row("", rf"\quad {line}") for line in lines[1:])
+    if _letters(left) + _letters(lines[0]) <= WIDEST:
+        yield Row(left, f"= {lines[0]}")
+    else:
+        yield Row("", left)
+        yield Row("", rf"\quad = {lines[0]}")
+    yield from (Row("", rf"\quad \, {line}") for line in lines[1:])
 
 
 def _letters(latex: str) -> int:

@@ -15,5 +15,6 @@ def picture(graph: ModelGraph) -> str:
     >>> picture(read_graph("specs/digits.yaml"))[:4]
     '<svg'
     """
-    text = to_svg(compose(sketch(graph), {}).scene).decode()
+    drawn = sketch(graph)
+    text = to_svg(compose(drawn, drawn.placed({})).scene).decode()
     return text[text.index("<svg") :]

@@ -89,7 +89,7 @@ def _aligned(maths: Maths) -> str:
 
 
 def _tabular(table: Table) -> Iterator[str]:
-    yield f"\n\\medskip\\noindent\\begin{{tabular}}{{{'l' * len(table.heading)}}}"
+    yield f"\\leavevmode\\\\[1ex]\n\\begin{{tabular}}{{{'l' * len(table.heading)}}}"
     yield f"  {' & '.join(table.heading)} \\\\ \\hline"
     yield from (f"  {' & '.join(map(_coded, row))} \\\\" for row in table.rows)
     yield "\\end{tabular}"

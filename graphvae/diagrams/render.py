@@ -58,8 +58,7 @@ def render(
     if kind in ("dot", "mmd"):
         _write(path, _text(kind, drawn).encode())
         return []
-    places = drawn.graph.spec.layout | (_places(drawn.graph, Path(layout)) if layout else {})
-    composed = _composed(drawn, {name: place for name, place in places.items() if name in drawn.nodes})
+    composed = _composed(kind, drawn, drawn.placed(_places(drawn.graph, Path(layout)) if layout else {}))
     _write(path, _drawn(kind, composed, standalone))
     return [] if composed.fits else [f"{composed.scene.width / 72:.2f} inches wide: its letters would be smaller than 7 points"]
 
@@ -75,10 +74,13 @@ def _text(kind: str, drawn: Sketch) -> str:
     return to_mermaid(drawn)
 
 
-def _composed(drawn: Sketch, places: Mapping[str, Point]) -> Composed:
+def _composed(kind: str, drawn: Sketch, places: Mapping[str, Point]) -> Composed:
+    """The picture with its places; what LaTeX sets needs the room that it takes there."""
     from graphvae.diagrams.compose import compose
+    from graphvae.diagrams.typeset import room_for_latex
 
-    return compose(drawn, places)
+    with room_for_latex() if kind == "tex" else contextlib.nullcontext():
+        return compose(drawn, places)
 
 
 def _drawn(kind: str, composed: Composed, standalone: bool) -> bytes:

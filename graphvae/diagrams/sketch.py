@@ -14,7 +14,7 @@ from typing import Literal
 
 from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName
 from graphvae.diagrams.boxes import Group, Nest, groups, nest
-from graphvae.diagrams.scene import Look
+from graphvae.diagrams.scene import Look, Point
 from graphvae.diagrams.symbols import Symbol, symbol_of
 
 View = Literal["both", "p", "q", "overlay"]
@@ -83,6 +83,11 @@ class Sketch:
     def nested(self) -> Nest:
         """The groups as boxes."""
         return nest(list(self.nodes), self.groups)
+
+    def placed(self, more: Mapping[str, Point]) -> dict[str, Point]:
+        """The places of nodes that the spec gives, and those that are given beside it, which go before."""
+        places = {**self.graph.spec.layout, **more}
+        return {name: (across, up) for name, (across, up) in places.items() if name in self.nodes}
 
     def members(self, name: str) -> frozenset[str]:
         """What is in a group."""

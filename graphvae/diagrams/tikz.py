@@ -58,7 +58,7 @@ def _styles(scene: Scene) -> dict[str, str]:
     name = max(mark.text.size for mark in marks)
     half = r"path picture={\fill[black!25] (path picture bounding box.south west) rectangle (path picture bounding box.north);}"
     return {
-        "outlined": f"draw, ellipse, inner sep=0bp, {_font(name)}",
+        "outlined": f"draw, ellipse, inner sep=-4bp, {_font(name)}",
         "latent": "outlined, fill=white",
         "observed": "outlined, fill=black!25",
         "supervised": f"outlined, {half}",
