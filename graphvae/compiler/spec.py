@@ -135,7 +135,8 @@ LatexText = Annotated[str, AfterValidator(_symbol)]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
-Place = Annotated[tuple[float, ...], Field(min_length=2, max_length=2), BeforeValidator(_pair)]
+TwoNumbers = WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2})
+Place = Annotated[tuple[float, float], BeforeValidator(_pair), TwoNumbers]
 ParameterValue = Annotated[float | str, _one_of("a number, 'learned', 'head', or an expression over the parents")]
 Plates = Annotated[tuple[Name, ...], BeforeValidator(_listed), _one_of("the name of a plate, or a list of them")]
 Role = Literal["latent", "supervised", "observed", "given"]
@@ -452,11 +453,7 @@ def _form(value: object) -> str:
     return "a list" if isinstance(value, list | tuple) else "a mapping" if isinstance(value, dict | Block) else "a word"
 
 
-Interval = Annotated[
-    tuple[float, float],
-    BeforeValidator(_interval),
-    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
-]
+Interval = Annotated[tuple[float, float], BeforeValidator(_interval), TwoNumbers]
 Cell = Annotated[str, BeforeValidator(_cell), WithJsonSchema({"type": ["string", "integer", "boolean"]})]
 Cells = Annotated[tuple[Cell, ...], _tuple_of("a list with a value in it")]
 Stretch = Annotated[str, Field(pattern="^[0-9]{1,12}-[0-9]{1,12}$"), _one_of("its first and last row, such as 0-7999")]

@@ -87,7 +87,7 @@ class Sketch:
     def placed(self, more: Mapping[str, Point]) -> dict[str, Point]:
         """The places of nodes that the spec gives, and those that are given beside it, which go before."""
         places = {**self.graph.spec.layout, **more}
-        return {name: (across, up) for name, (across, up) in places.items() if name in self.nodes}
+        return {name: place for name, place in places.items() if name in self.nodes}
 
     def members(self, name: str) -> frozenset[str]:
         """What is in a group."""
