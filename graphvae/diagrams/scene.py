@@ -41,7 +41,6 @@ class Mark:
     width: float
     height: float
     double: bool = False
-    caption: Text | None = None
 
     @property
     def centre(self) -> Point:

@@ -111,8 +111,7 @@ def _mark(panel: Panel, mark: Mark) -> str:
     """A node, with its size where that is not the usual one."""
     size = [] if mark.look == "given" else [f"minimum width={mark.width:.0f}bp", f"minimum height={mark.height:.0f}bp"]
     looks = [mark.look, *["twice"] * (mark.double and mark.look != "deterministic"), *size]
-    node = f"\\node[{', '.join(looks)}] ({_name(panel, mark.name)}) at {_at(mark.centre)} {{{_maths(mark.text)}}};"
-    return f"{node}\n  {_words(mark.caption)}" if mark.caption else node
+    return f"\\node[{', '.join(looks)}] ({_name(panel, mark.name)}) at {_at(mark.centre)} {{{_maths(mark.text)}}};"
 
 
 def _arrow(panel: Panel, arrow: Arrow, marks: Mapping[str, Mark]) -> str:
