@@ -315,7 +315,7 @@ def test_nested_plates_are_nested_and_an_index_stands_in_its_own() -> None:
     assert (outer.name, outer.variables, [(box.name, box.variables) for box in outer.boxes]) == (
         "line",
         ("above",),
-        [("column", ("cell",))],
+        [("column", ("cell", "column"))],
     )
     dot = to_dot(sketch(graph))
     assert re.search(r'subgraph "cluster_p.column" \{[^{}]*"p.column" \[label=column[^{}]*\}', dot)

@@ -208,8 +208,9 @@ def _shown(graph: ModelGraph, name: str, style: Style) -> str:
 
 
 def _group(graph: ModelGraph, group: Group, names: list[str], style: Style) -> Group:
-    """A group of what is drawn; the index of a plate stands in it."""
-    members = {_shown(graph, name, style) for name in group.members} | ({group.name} if group.kind == "plate" else set())
+    """A group of what is drawn; the index of a plate stands in it, and in all that holds the whole plate."""
+    inside = {each.name for each in groups(graph) if each.kind == "plate" and each.members <= group.members}
+    members = {_shown(graph, name, style) for name in group.members} | inside
     closed = style.submodels == "closed" and (group.kind == "sub-model" or "." in group.name)
     return replace(group, members=frozenset() if closed else frozenset(members & set(names)))
 
