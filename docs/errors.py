@@ -22,7 +22,7 @@ BAD_SPECS = ROOT / "tests" / "bad_specs"
 INTRODUCTION = """# Errors and warnings
 
 A mistake in a spec, in its data, in a run or in a flag ends in a message with its place, an excerpt, what was expected, and
-mostly a hint. Mistakes in the shape of a spec (GV050 to GV057) are reported all at once; after that the first one ends it,
+mostly a hint. Mistakes in the shape of a spec (GV050 to GV058) are reported all at once; after that the first one ends it,
 since the rest would be echoes. Warnings are about what is legal and probably wrong, and end nothing.
 
 ## Exit codes

@@ -291,6 +291,14 @@ variable is what is derived from p.
 A name is a letter followed by letters, digits and underscores. A variable is named by its name, or by `submodel.name` if a
 sub-model has it. A parent is a variable, `variable.previous` in the slot before, or a plate, for the index of the slot.
 
+## Symbols
+
+In pictures and equations a variable has its `symbol`, or else its name: `style` is a word in italics, `z_1` and `z1` are $z_1$,
+`alpha` is $\\alpha$, and `z_alpha` is $z_\\alpha$. A symbol is written like such a name, or in a part of LaTeX that needs no
+package: letters, digits and signs, Greek letters, fonts (`\\mathbf{x}`), accents (`\\hat{x}`), and what stands below or above
+(`x_{i,j}^2`). Write it without quotes or in single ones, since a backslash means something else to YAML in double ones. The
+index of a plate is a name.
+
 ## Schedules
 
 A number that may follow a schedule is written as one. With $t$ the step of the training, counted from 0:

@@ -15,6 +15,8 @@ Importing graphvae loads no torch; asking for `compile`, `train`, `load`, `evalu
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from graphvae.compiler.shown import Shown
+
 if TYPE_CHECKING:
     from graphvae.compiler.check import check as check
     from graphvae.diagrams.render import render as render
@@ -43,3 +45,12 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'graphvae' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def _picture(graph: Any) -> str:
+    """The picture of what shows itself in a notebook, drawn when it is asked for."""
+    drawn: str = import_module("graphvae.diagrams.notebook").picture(graph)
+    return drawn
+
+
+Shown.picture = staticmethod(_picture)

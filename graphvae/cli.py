@@ -56,6 +56,37 @@ class Format(StrEnum):
     json = "json"
 
 
+class View(StrEnum):
+    """Which of p and q a picture shows."""
+
+    both = "both"
+    p = "p"
+    q = "q"
+    overlay = "overlay"
+
+
+class Detail(StrEnum):
+    """How much a picture shows."""
+
+    minimal = "minimal"
+    default = "default"
+    full = "full"
+
+
+class Submodels(StrEnum):
+    """How a picture shows sub-models."""
+
+    open = "open"
+    closed = "closed"
+
+
+class Width(StrEnum):
+    """How wide a picture is."""
+
+    one_column = "one-column"
+    two_column = "two-column"
+
+
 @app.command()
 def check(
     spec: SpecPath,
@@ -107,13 +138,24 @@ def show(
 def explain(
     spec: SpecPath,
     as_json: Annotated[bool, typer.Option("--json", help="As data, for other programs.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="The model and its objective as equations, in LaTeX.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="The same equations in Markdown.")] = False,
     settings: Settings = [],
     plugin: PluginPath = None,
 ) -> None:
     """Say how each variable is drawn and why, which terms of the objective are exact, and what that costs."""
+    if as_json + as_latex + as_markdown > 1:
+        raise FlagError.of("GV501", "an explanation has one form", hint="choose one of --json, --latex and --markdown")
+    graph = read_graph(spec, settings, plugin)
+    if as_latex or as_markdown:
+        from graphvae.diagrams.equations import equations
+
+        page = equations(graph)
+        typer.echo(page.latex if as_latex else page.markdown, nl=False)
+        return
     from graphvae.compiler.explain import explain as explained
 
-    explanation = explained(read_graph(spec, settings, plugin))
+    explanation = explained(graph)
     typer.echo(json.dumps(explanation.record(str(spec)), indent=2) if as_json else explanation)
 
 
@@ -150,14 +192,25 @@ def schema(
 @app.command()
 def render(
     spec: SpecPath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A file ending in .svg, .png, .pdf or .dot.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Its ending says how: .svg .pdf .png .tex .dot .mmd .json")],
+    view: Annotated[View, typer.Option(help="Both side by side, one of them, or q over p.")] = View.both,
+    detail: Annotated[Detail, typer.Option(help="Less: only what is random. More: families and parameters.")] = Detail.default,
+    submodels: Annotated[Submodels, typer.Option(help="With what is in them, or as boxes.")] = Submodels.open,
+    legend: Annotated[bool, typer.Option("--legend", help="Say what the marks mean.")] = False,
+    width: Annotated[Width | None, typer.Option(help="As wide as the text of a paper: 3.25 or 6.75 inches.")] = None,
+    bold_vectors: Annotated[bool, typer.Option("--bold-vectors", help="Symbols of vectors in bold.")] = False,
+    layout: Annotated[Path | None, typer.Option(metavar="FILE", help="A .json of places, as `-o FILE.json` writes it.")] = None,
+    standalone: Annotated[bool, typer.Option("--standalone", help="A .tex file that is a document of its own.")] = False,
     settings: Settings = [],
     plugin: PluginPath = None,
 ) -> None:
     """Draw p and q."""
     from graphvae.diagrams.render import render as draw
+    from graphvae.diagrams.sketch import Style
 
-    draw(spec, output, settings, plugin)
+    style = Style(view.value, detail.value, submodels.value, legend, width.value if width else None, bold_vectors)
+    for remark in draw(spec, output, settings, plugin, style=style, layout=layout, standalone=standalone):
+        typer.echo(f"{output}: {remark}", err=True)
 
 
 @app.command()

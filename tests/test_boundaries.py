@@ -28,7 +28,7 @@ MAY_IMPORT = {
 }
 LIBRARIES = {
     "compiler": {"networkx", "pydantic", "pydantic_core", "yaml"},
-    "diagrams": {"graphviz", "graphviz_pure", "networkx"},
+    "diagrams": {"graphviz", "matplotlib", "networkx", "numpy"},
     "runtime": {"torch"},
 }
 

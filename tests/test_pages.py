@@ -17,7 +17,7 @@ from graphvae.compiler.families import FAMILIES
 ERRORS = (ROOT / "docs" / "errors.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["families", "errors"])
+@pytest.mark.parametrize("name", ["families", "errors", "equations"])
 def test_a_page_is_what_is_printed(name: str) -> None:
     command = [sys.executable, ROOT / "docs" / f"{name}.py"]
     printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout

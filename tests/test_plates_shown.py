@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import test_cost
+import test_pictures
 from inventions import SCHEMA
 from jsonschema import Draft7Validator
-from test_diagrams import drawn_edges, drawn_nodes, places, texts
+from test_diagrams import drawn_edges, drawn_nodes
 
 from graphvae.compiler.check import read_graph
 from graphvae.compiler.explain import Explanation, explain
 from graphvae.compiler.factors import factorise
 from graphvae.compiler.pipeline import compile_file, compile_text
 from graphvae.compiler.source import read_text
-from graphvae.diagrams.boxes import nest
 from graphvae.diagrams.dot import to_dot
-from graphvae.diagrams.render import render
+from graphvae.diagrams.sketch import sketch
 
 GLYPH = """model: glyph
 variables:
@@ -269,62 +266,14 @@ def test_what_is_frozen_is_counted_apart(scene: Explanation) -> None:
 # The picture
 
 
-@pytest.fixture(params=[pytest.param("system", marks=pytest.mark.skipif(not shutil.which("dot"), reason="no dot")), "wheel"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each engine in turn; the wheel's draws where the system's is hidden."""
-    if request.param == "wheel":
-        monkeypatch.setenv("PATH", str(tmp_path))
-    return str(request.param)
-
-
-Extent = tuple[float, float, float, float]
-
-
-def boxes(picture: Path) -> Iterator[tuple[str, Extent, Extent]]:
-    """The boxes that are seen in an SVG: the title, the extent, and the place of the label."""
-    for group in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}g"):
-        shape = next((part for part in group if part.tag.endswith(("polygon", "path"))), None)
-        if group.get("class") != "cluster" or shape is None or shape.get("stroke") != "black":
-            continue
-        numbers = list(map(float, re.findall(r"-?\d+(?:\.\d+)?", shape.get("points") or shape.get("d") or "")))
-        across, down = numbers[::2], numbers[1::2]
-        label = group.find("{*}text")
-        assert label is not None
-        place = (float(label.get("x", "")), float(label.get("y", "")))
-        yield group.findtext("{*}title") or "", (min(across), max(across), min(down), max(down)), place
-
-
 @pytest.mark.parametrize("name", ["scene", "outer"])
-def test_boxes_hold_their_own_and_nothing_else(name: str, folder: Path, tmp_path: Path, engine: str) -> None:
-    render(folder / f"{name}.yaml", tmp_path / "model.svg")
-    graph = read_graph(folder / f"{name}.yaml")
-    members = {plate: {n for n, node in graph.variables.items() if plate in node.plates} for plate in graph.plates}
-    members |= {path: {n for n in graph.variables if n.startswith(f"{path}.")} for path in graph.submodels}
-    seen, drawn = places(tmp_path / "model.svg"), {title: extent for title, *extent in boxes(tmp_path / "model.svg")}
-    assert drawn.keys() == {f"cluster_{side}.{box}" for side in "pq" for box in members}
-    for title, ((left, right, top, bottom), (x, y)) in drawn.items():
-        side, box = title.removeprefix("cluster_").split(".", 1)
-        inside = {n for (panel, n), (a, b) in seen.items() if panel == side and left < a < right and top < b < bottom}
-        assert inside == {n for panel, n in seen if panel == side} & members[box]
-        corner = (x > (left + right) / 2, y > (top + bottom) / 2)
-        assert corner == ((True, True) if box in graph.plates else (False, False))
-
-
-def test_labels_of_boxes_and_of_arrows(folder: Path, tmp_path: Path) -> None:
-    render(folder / "scene.yaml", tmp_path / "model.svg")
-    found = texts(tmp_path / "model.svg")
-    assert [found["cluster"][f"cluster_p.{box}"] for box in ("slot", "glyph")] == [["k = 1…count"], ["glyph"]]
-    assert {title: [text.strip() for text in lines] for title, lines in found["edge"].items() if lines} == {
-        "q.state->q.state": ["k−1"],
-        "q.place->q.state": ["k−1"],
-        "q.glyph.digit->q.state": ["k−1"],
-    }
-    assert found["node"]["p.glyph.image"] == ["image"]
+def test_frames_hold_their_own_and_nothing_else(name: str, folder: Path) -> None:
+    test_pictures.test_frames_hold_their_own_and_nothing_else(folder / f"{name}.yaml", "default")
 
 
 def test_arrows_are_those_that_are_written(folder: Path) -> None:
     """The count has none to what it counts, and one where it is written as a parent."""
-    dot = to_dot(read_graph(folder / "scene.yaml"))
+    dot = to_dot(sketch(read_graph(folder / "scene.yaml")))
     assert {(tail, head) for side, tail, head, _ in drawn_edges(dot) if side == "p"} == {
         ("glyph.digit", "glyph.image"),
         ("glyph.style", "glyph.image"),
@@ -332,17 +281,17 @@ def test_arrows_are_those_that_are_written(folder: Path) -> None:
         ("place", "canvas"),
     }
     assert ("q", "glyph.digit.previous", "state", "dashed") in drawn_edges(dot)
-    assert ("p", "count", "whole", "solid") in drawn_edges(to_dot(read_graph("tests/specs/plates.yaml")))
+    assert ("p", "count", "whole", "solid") in drawn_edges(to_dot(sketch(read_graph("tests/specs/plates.yaml"))))
 
 
 def test_what_is_collapsed_is_double(folder: Path) -> None:
-    dot = to_dot(read_graph(folder / "scene.yaml"))
+    dot = to_dot(sketch(read_graph(folder / "scene.yaml")))
     assert dot.count("label=image fillcolor=white peripheries=2") == 2
 
 
 def test_a_plate_that_would_cross_is_named_at_its_variables() -> None:
     graph = read_graph("tests/specs/plates.yaml")
-    dot, nested = to_dot(graph), nest(graph)
+    dot, nested = to_dot(sketch(graph)), sketch(graph).nested
     assert nested.crossing == ("view",)
     assert "cluster_p.view" not in dot
     for name, node in graph.variables.items():
@@ -362,13 +311,13 @@ q: {above: {parents: [cell], network: {hidden: [3], pool: max}}}
 
 def test_nested_plates_are_nested_and_an_index_stands_in_its_own() -> None:
     graph = compile_text(NESTED, "nested.yaml").graph
-    [outer] = nest(graph).boxes
+    [outer] = sketch(graph).nested.boxes
     assert (outer.name, outer.variables, [(box.name, box.variables) for box in outer.boxes]) == (
         "line",
         ("above",),
-        [("column", ("cell",))],
+        [("column", ("cell", "column"))],
     )
-    dot = to_dot(graph)
+    dot = to_dot(sketch(graph))
     assert re.search(r'subgraph "cluster_p.column" \{[^{}]*"p.column" \[label=column[^{}]*\}', dot)
     assert ("p", "column") in drawn_nodes(dot)
     assert ("q", "column") not in drawn_nodes(dot)
@@ -388,7 +337,7 @@ q:
 
 
 def test_a_plate_with_nothing_to_see_in_it_is_not_seen() -> None:
-    dot = to_dot(compile_text(PRIVATE, "private.yaml").graph)
+    dot = to_dot(sketch(compile_text(PRIVATE, "private.yaml").graph))
     boxes = dict(re.findall(r'subgraph "cluster_([pq]).view" \{\n\t+graph \[(.*)\]', dot))
     assert 'label="" ' in boxes["p"]
     assert "peripheries=0" in boxes["p"]

@@ -130,12 +130,20 @@ _SHAPE = {
         "Leave the key out, or give the variable the family or the role that it belongs to.",
         example="categories_of_normal",
     ),
+    "GV058": Code(
+        "a symbol that no formula can have",
+        "A symbol is a piece of LaTeX's mathematics that needs no package and changes nothing around it: letters, digits and "
+        "signs, \\alpha and its like, fonts and accents with their braces, and what stands below (_) or above (^).",
+        "Follow the hint: close the braces, take a command that is known, or write plain letters.",
+        example="symbol_with_a_brace_open",
+    ),
 }
 
 _GRAPH = {
     "GV101": Code(
-        "a conditional for an unknown variable",
-        "A name in p or q that is not under 'variables' is a deterministic variable, and such a one is defined by a network.",
+        "a conditional for an unknown variable, or a place in pictures for an unknown name",
+        "A name in p or q that is not under 'variables' is a deterministic variable, and such a one is defined by a network. "
+        "What has a place under 'layout' is a variable, a plate or a sub-model.",
         "Correct the name, or define the variable by a network.",
         example="unknown_conditional",
     ),

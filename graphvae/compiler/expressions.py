@@ -143,7 +143,7 @@ def written(expression: Expression) -> str:
 
 def _in_place(expression: Expression, binds: int) -> str:
     text = written(expression)
-    return text if _binding(expression) >= binds else f"({text})"
+    return text if binding(expression) >= binds else f"({text})"
 
 
 # How tightly a part holds together, the tightest last.
@@ -160,7 +160,8 @@ def sides(operator: Operator) -> tuple[int, int]:
     return (ATOM, SIGN) if operator == "**" else (binds + (operator in COMPARISONS), binds + 1)
 
 
-def _binding(expression: Expression) -> int:
+def binding(expression: Expression) -> int:
+    """How tightly a part holds together."""
     match expression:
         case Negative():
             return SIGN

@@ -117,6 +117,8 @@ def _diagnostic(details: ErrorDetails, place: _Place) -> Diagnostic:
     if kind == "reference":
         span = place.key if "[key]" in details["loc"] else place.span
         return Diagnostic("GV055", f"{_shown(given)} is not {context['what']}", span, details["msg"])
+    if kind == "latex":
+        return Diagnostic("GV058", f"{_shown(given)} is no symbol in LaTeX", place.span, details["msg"])
     if given is None:
         hint = f"write {place.name}: [] if it has no parents" if context.get("class_name") == "Conditional" else ""
         return _nothing(place.subject, place.span, hint)

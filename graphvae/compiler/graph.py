@@ -15,6 +15,7 @@ from graphvae.compiler.dag import ancestors
 from graphvae.compiler.errors import Span
 from graphvae.compiler.families import Family
 from graphvae.compiler.inversion import Mode
+from graphvae.compiler.shown import Shown
 from graphvae.compiler.spec import Conditional, Role, Spec
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class VariableNode:
     `number` is the whole number that its family needs, such as a total count, or 0. `masked` says that elements of it may be
     missing though it is observed. `plates` repeat it, the outermost first. `values` are the numbers that its categories
     stand for. `collapse` says that an unknown value is the mean of its conditional. `submodel` is the path to the sub-model
-    that it belongs to, such as "glyph".
+    that it belongs to, such as "glyph". `symbol` is its LaTeX, or "" where its name says it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class VariableNode:
     values: tuple[int, ...] | None = None
     collapse: bool = False
     submodel: str = ""
+    symbol: str = ""
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -262,7 +264,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class ModelGraph:
+class ModelGraph(Shown):
     """p and q over the same variables, and the completed spec that says the same.
 
     `derived` says what of q follows from p, the model's own before that of its sub-models.
@@ -275,6 +277,12 @@ class ModelGraph:
     plates: Mapping[str, PlateNode] = field(default_factory=dict)
     submodels: Mapping[str, SubmodelNode] = field(default_factory=dict)
     derived: tuple[Derived, ...] = ()
+
+    def _shown(self) -> tuple[ModelGraph, list[str]]:
+        """Both factorisations, and who has which role."""
+        roles = {role: self.named(role) for role in ("observed", "supervised", "latent", "given", "deterministic")}
+        lines = [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
+        return self, [self.p.factorisation, self.q.factorisation, *lines]
 
     def named(self, *roles: str) -> list[str]:
         """The variables with these roles, in the order of the text."""

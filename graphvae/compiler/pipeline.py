@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graphvae.compiler.check import checked
 from graphvae.compiler.computed import own_functions
+from graphvae.compiler.cost import cost
 from graphvae.compiler.emit import emit
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.networks import own_kinds
@@ -16,12 +17,13 @@ from graphvae.compiler.plugins import Plugin, read_plugin
 from graphvae.compiler.resolve import resolve
 from graphvae.compiler.schedule import schedule
 from graphvae.compiler.settings import override
+from graphvae.compiler.shown import Shown
 from graphvae.compiler.source import Source, read, read_text
 from graphvae.compiler.spec import Spec, parse
 
 
 @dataclass(frozen=True)
-class Compilation:
+class Compilation(Shown):
     """A spec in all its forms: `spec` is as written, `graph.spec` has every default in it, `plugin` is there if it needs it."""
 
     source: Source
@@ -30,6 +32,12 @@ class Compilation:
     plan: Plan
     code: str
     plugin: Plugin | None = None
+
+    def _shown(self) -> tuple[ModelGraph, list[str]]:
+        """The graph, and how much there is to train."""
+        graph, lines = self.graph._shown()
+        parameters = cost(graph, self.plan).parameters
+        return graph, [*lines, *([f"{parameters:,} parameters"] if parameters is not None else [])]
 
 
 def compile_file(path: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> Compilation:

@@ -55,6 +55,7 @@ def resolve(spec: Spec, plugin: Plugin | None = None) -> ModelGraph:
     graph = ModelGraph(_complete(spec, variables, p, q), variables, p, q, plates, imported.submodels, found)
     structure.check_coverage(graph, spec)
     structure.check_declarations(graph)
+    structure.check_layout(graph)
     check_draws(graph)
     objective = graph.spec.objective.model_copy(update={"samples": graph.spec.objective.samples or _samples(graph)})
     return replace(graph, spec=graph.spec.model_copy(update={"objective": objective}))
@@ -73,7 +74,8 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
     if variable.distribution is None:
         stated = structure.stated_event(variable)
         event = _event_of_conditional(name, spec) if stated is None else stated
-        return VariableNode(name, "deterministic", None, event, span, plates=_plates_of(name, spec))
+        symbol = variable.symbol or ""
+        return VariableNode(name, "deterministic", None, event, span, plates=_plates_of(name, spec), symbol=symbol)
     family = FAMILIES[variable.distribution]
     categories = len(variable.values) if variable.values else variable.categories or 0
     return VariableNode(
@@ -88,6 +90,7 @@ def _declared(name: str, variable: Variable, spec: Spec) -> VariableNode:
         plates=_in_order(variable.plates, spec),
         values=variable.values,
         collapse=variable.collapse is not None,
+        symbol=variable.symbol or "",
     )
 
 

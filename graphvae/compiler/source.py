@@ -277,7 +277,8 @@ class _Reader:
     def scalar(self, node: yaml.ScalarNode, flow: bool) -> Any:
         text = unicodedata.normalize("NFC", node.value)  # so that names which look alike are alike
         if found := _REFUSED.search(text):
-            raise _refusal("GV002", f"the character {_code_point(found[0])} is not allowed", node, "take its escape out")
+            hint = "take its escape out, or use single quotes if the backslash is meant"
+            raise _refusal("GV002", f"the character {_code_point(found[0])} is not allowed", node, hint)
         if node.style is not None:
             return text
         if flow and not _is_balanced(text):

@@ -5,10 +5,11 @@ The verb is `parse`. What the names mean is not decided here: that is the graph'
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -28,7 +29,12 @@ from graphvae.compiler.errors import Span, SpecError
 from graphvae.compiler.families import FAMILIES, Gradient
 from graphvae.compiler.findings import BOUNDS, diagnose
 from graphvae.compiler.inversion import Mode
+from graphvae.compiler.latex import LatexError, parse_symbol
+from graphvae.compiler.shown import Shown
 from graphvae.compiler.source import Map, Seq, Source, is_text
+
+if TYPE_CHECKING:
+    from graphvae.compiler.graph import ModelGraph
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ def _no_reference(what: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError("reference", "{hint}", {"what": what, "hint": hint})
 
 
+def _symbol(text: str) -> str:
+    try:
+        _ = _is_name(text) or parse_symbol(text)
+    except LatexError as error:
+        raise PydanticCustomError("latex", "{hint}", {"hint": str(error)}) from None
+    return text
+
+
 def _one_of(expected: str) -> WrapValidator:
     """Several kinds of value under one key: for a value of none of them, the message names them all."""
 
@@ -114,14 +128,23 @@ def _no_conditional(value: object) -> object:
     return value
 
 
+def _pair(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise PydanticCustomError("alternatives", "{what}", {"what": "a pair of numbers, [x, y]"})
+    return tuple(value)
+
+
 _to_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 Name = Annotated[str, PlainValidator(_name)]
 VariableName = Annotated[str, PlainValidator(_variable)]
 Parent = Annotated[Reference, PlainValidator(Reference.parse), PlainSerializer(str)]
+LatexText = Annotated[str, AfterValidator(_symbol)]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shape = Annotated[tuple[Positive, ...], _to_tuple]
+TwoNumbers = WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2})
+Place = Annotated[tuple[float, float], BeforeValidator(_pair), TwoNumbers]
 ParameterValue = Annotated[float | str, _one_of("a number, 'learned', 'head', or an expression over the parents")]
 Plates = Annotated[tuple[Name, ...], BeforeValidator(_listed), _one_of("the name of a plate, or a list of them")]
 Role = Literal["latent", "supervised", "observed", "given"]
@@ -212,6 +235,9 @@ class Variable(Repeated):
     """Mixture of normals only: the number of components."""
     rank: Positive | None = None
     """Low-rank normal only: the number of columns of its factor."""
+    symbol: LatexText | None = None
+    """What stands for it in pictures and equations, as LaTeX without dollars, such as x or \\hat{z}_1. Left out: its name,
+    by a rule."""
     missing: Literal["mask"] | None = None
     """Observed only: what is missing leaves the likelihood, and q sees a mask beside the value. Left out: an error."""
 
@@ -462,11 +488,7 @@ def _form(value: object) -> str:
     return "a list" if isinstance(value, list | tuple) else "a mapping" if isinstance(value, dict | Block) else "a word"
 
 
-Interval = Annotated[
-    tuple[float, float],
-    BeforeValidator(_interval),
-    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
-]
+Interval = Annotated[tuple[float, float], BeforeValidator(_interval), TwoNumbers]
 Cell = Annotated[str, BeforeValidator(_cell), WithJsonSchema({"type": ["string", "integer", "boolean"]})]
 Cells = Annotated[tuple[Cell, ...], _tuple_of("a list with a value in it")]
 Stretch = Annotated[str, Field(pattern="^[0-9]{1,12}-[0-9]{1,12}$"), _one_of("its first and last row, such as 0-7999")]
@@ -656,7 +678,7 @@ class Training(Block):
     """The seeds of initial weights, order and noise."""
 
 
-class Spec(Block):
+class Spec(Shown, Block):
     """A partially specified deep generative model: the whole of a file."""
 
     model: Name
@@ -679,11 +701,20 @@ class Spec(Block):
     """What `graphvae train` trains on."""
     training: Training = Field(default_factory=Training)
     """How `graphvae train` trains."""
+    layout: dict[VariableName, Place] = Field(default_factory=dict)
+    """Where variables, indices of plates and closed sub-models stand in pictures: [x, y] in points (1/72 inch), x to the right
+    and y upwards. The others are laid out around them; `graphvae render SPEC -o places.json` writes where all of them are."""
+
+    def _shown(self) -> "tuple[ModelGraph, list[str]]":
+        """What its graph says."""
+        from graphvae.compiler.resolve import resolve
+
+        return resolve(self)._shown()
 
     def __str__(self) -> str:
         """The spec as YAML with every default visible; it parses to the same spec."""
         data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        data = {key: value for key, value in data.items() if value or key not in ("plates", "submodels")}
+        data = {key: value for key, value in data.items() if value or key not in ("plates", "submodels", "layout")}
         return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

@@ -74,6 +74,17 @@ def _check_values(name: str, variable: Variable) -> None:
         raise SpecError.of("GV053", message, variable.span("values"), "as in values: [1, 2, 3]")
 
 
+def check_layout(graph: ModelGraph) -> None:
+    """What has a place in pictures is a variable, a plate, whose index it is, or a sub-model."""
+    names = [*graph.variables, *graph.plates, *graph.submodels]
+    for name in graph.spec.layout:
+        if name not in names:
+            span = graph.spec.key("layout", name)
+            raise SpecError.of(
+                "GV101", f"'layout' has a place for the unknown '{name}'", span, did_you_mean(name, names, "names")
+            )
+
+
 def check_names(spec: Spec) -> None:
     """A plate, a sub-model, a variable and a key of q have different names."""
     for name in spec.plates:

@@ -37,36 +37,39 @@ class Nest:
     crossing: tuple[str, ...]
 
 
-def nest(graph: ModelGraph) -> Nest:
-    """The boxes of a graph, p and q together.
-
-    >>> from graphvae.compiler.check import read_graph
-    >>> nested = nest(read_graph("tests/specs/plates.yaml"))
-    >>> [(box.name, box.members) for box in nested.boxes], nested.variables, nested.crossing
-    ([('part', ('kind', 'place', 'part_in_view'))], ('count', 'whole', 'light'), ('view',))
-    """
-    kept: list[_Candidate] = []
-    crossing = []
-    for candidate in sorted(_candidates(graph), key=lambda each: (-len(each.members), each.name.count("."))):
-        if all(_apart_or_inside(candidate.members, other.members) for other in kept):
-            kept.append(candidate)
-        else:
-            crossing.append(candidate.name)
-    return Nest(*_filled(list(graph.variables), kept), tuple(plate for plate in graph.plates if plate in crossing))
-
-
 @dataclass(frozen=True)
-class _Candidate:
+class Group:
+    """A plate or a sub-model with all the variables in it."""
+
     kind: Literal["plate", "sub-model"]
     name: str
     members: frozenset[str]
 
 
-def _candidates(graph: ModelGraph) -> list[_Candidate]:
+def groups(graph: ModelGraph) -> list[Group]:
     """What repeats or holds a variable; a sub-model in a plate comes behind it."""
-    plates = [_Candidate("plate", name, _in_plate(graph, name)) for name in graph.plates]
-    submodels = [_Candidate("sub-model", name, _in_submodel(graph, name)) for name in graph.submodels]
+    plates = [Group("plate", name, _in_plate(graph, name)) for name in graph.plates]
+    submodels = [Group("sub-model", name, _in_submodel(graph, name)) for name in graph.submodels]
     return [each for each in (*plates, *submodels) if each.members]
+
+
+def nest(names: Sequence[str], of: Sequence[Group]) -> Nest:
+    """Groups as boxes around the variables with these names.
+
+    >>> from graphvae.compiler.check import read_graph
+    >>> graph = read_graph("tests/specs/plates.yaml")
+    >>> nested = nest(list(graph.variables), groups(graph))
+    >>> [(box.name, box.members) for box in nested.boxes], nested.variables, nested.crossing
+    ([('part', ('kind', 'place', 'part_in_view'))], ('count', 'whole', 'light'), ('view',))
+    """
+    kept: list[Group] = []
+    crossing = []
+    for group in sorted(of, key=lambda each: (-len(each.members), each.name.count("."))):
+        if all(_apart_or_inside(group.members, other.members) for other in kept):
+            kept.append(group)
+        else:
+            crossing.append(group.name)
+    return Nest(*_filled(names, kept), tuple(each.name for each in of if each.name in crossing))
 
 
 def _in_plate(graph: ModelGraph, plate: str) -> frozenset[str]:
@@ -81,7 +84,7 @@ def _apart_or_inside(one: frozenset[str], other: frozenset[str]) -> bool:
     return one <= other or not one & other
 
 
-def _filled(names: Sequence[str], kept: Sequence[_Candidate]) -> tuple[tuple[str, ...], tuple[Box, ...]]:
+def _filled(names: Sequence[str], kept: Sequence[Group]) -> tuple[tuple[str, ...], tuple[Box, ...]]:
     """The variables among these that are in no box, and the boxes; a larger one stands before those inside it."""
     boxes = []
     waiting = list(kept)

@@ -1,42 +1,47 @@
-"""A spec as a picture in a file; the verb is `render`.
-
-The system's `dot` draws where there is one, and the `graphviz-pure` wheel, which has no PDF, where there is none.
-"""
+"""A spec as a picture in a file; the verb is `render`."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
-import re
-import shutil
-import subprocess
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphvae.compiler.check import read_graph
-from graphvae.compiler.errors import FlagError
-from graphvae.diagrams.dot import to_dot
+from graphvae.compiler.errors import FlagError, did_you_mean, visible
+from graphvae.compiler.graph import ModelGraph
+from graphvae.diagrams.scene import Point
+from graphvae.diagrams.sketch import Sketch, Style, sketch
 
-FORMATS = ("svg", "png", "pdf", "dot")
-DOTS_PER_INCH = 300
+if TYPE_CHECKING:
+    from graphvae.diagrams.compose import Composed
 
-_WHEEL = "graphviz-pure"
-_INSTALL = "install Graphviz (https://graphviz.org/download/) so that `dot` is on the PATH"
-_COMPLETE = "a complete Graphviz draws every format: https://graphviz.org/download/"
-
-# A PDF tells when it was made; only the newer versions of Graphviz take that time from SOURCE_DATE_EPOCH.
-_DATE = re.compile(rb"(/CreationDate \(D:)[0-9]{14}")
+FORMATS = ("svg", "pdf", "png", "tex", "dot", "mmd", "json")
 
 
-def render(spec: str | Path, output: str | Path, settings: Sequence[str] = (), plugin: str | Path | None = None) -> None:
-    """Draw p and q of a spec side by side into a file, in the format of its suffix.
+def render(
+    spec: str | Path,
+    output: str | Path,
+    settings: Sequence[str] = (),
+    plugin: str | Path | None = None,
+    *,
+    style: Style | None = None,
+    layout: str | Path | None = None,
+    standalone: bool = False,
+) -> list[str]:
+    """Draw p and q of a spec into a file, in the format of its suffix; returned is what a person should know about it.
+
+    `layout` is a .json that was written before: what stands in it keeps its place. `standalone` makes a .tex file a document.
 
     Raises:
         SpecError: For every mistake in the spec.
         FlagError: For a setting or plugin that cannot be followed, or an output that cannot be drawn or written.
 
     >>> render("specs/digits.yaml", "digits.dot")
+    []
     >>> Path("digits.dot").read_text().splitlines()[0]
     'digraph digits {'
     """
@@ -45,39 +50,82 @@ def render(spec: str | Path, output: str | Path, settings: Sequence[str] = (), p
     if kind not in FORMATS:
         hint = f"end it in one of: {', '.join(f'.{name}' for name in FORMATS)}"
         raise FlagError.of("GV501", f"the format of '{path}' is not known by its suffix", hint=hint)
-    text = to_dot(read_graph(spec, settings, plugin))
-    _write(path, text.encode() if kind == "dot" else _draw(text, kind))
+    if standalone and kind != "tex":
+        raise FlagError.of(
+            "GV501", f"only a .tex file can be a document that stands alone, and not '{path}'", hint="leave it out"
+        )
+    drawn = sketch(read_graph(spec, settings, plugin), style or Style())
+    if kind in ("dot", "mmd"):
+        _write(path, _text(kind, drawn).encode())
+        return []
+    composed = _composed(kind, drawn, drawn.placed(_places(drawn.graph, Path(layout)) if layout else {}))
+    _write(path, _drawn(kind, composed, standalone))
+    return [] if composed.fits else [f"{composed.scene.width / 72:.2f} inches wide: its letters would be smaller than 7 points"]
 
 
-def _draw(text: str, kind: str) -> bytes:
-    command = [_engine(kind), f"-T{kind}"]
-    if kind == "png":
-        command.append(f"-Gdpi={DOTS_PER_INCH}")
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}
+def _text(kind: str, drawn: Sketch) -> str:
+    """What others lay out."""
+    if kind == "dot":
+        from graphvae.diagrams.dot import to_dot
+
+        return to_dot(drawn)
+    from graphvae.diagrams.mermaid import to_mermaid
+
+    return to_mermaid(drawn)
+
+
+def _composed(kind: str, drawn: Sketch, places: Mapping[str, Point]) -> Composed:
+    """The picture with its places; what LaTeX sets needs the room that it takes there."""
+    from graphvae.diagrams.compose import compose
+    from graphvae.diagrams.typeset import room_for_latex
+
+    with room_for_latex() if kind == "tex" else contextlib.nullcontext():
+        return compose(drawn, places)
+
+
+def _drawn(kind: str, composed: Composed, standalone: bool) -> bytes:
+    """What is laid out here."""
+    if kind == "json":
+        places = {name: [round(number, 1) for number in place] for name, place in composed.positions.items()}
+        lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {place}" for name, place in places.items())
+        return f"{{\n{lines}\n}}\n".encode()
+    if kind == "tex":
+        from graphvae.diagrams.tikz import to_tikz
+
+        return to_tikz(composed.scene, standalone).encode()
+    if kind == "svg":
+        from graphvae.diagrams.svg import to_svg
+
+        return to_svg(composed.scene)
+    from graphvae.diagrams.paper import to_paper
+
+    return to_paper(composed.scene, "pdf" if kind == "pdf" else "png")
+
+
+def _places(graph: ModelGraph, path: Path) -> dict[str, Point]:
+    """The places that a file gives."""
+    hint = 'give a .json file that `graphvae render` wrote: {"NAME": [X, Y], ...}, in points, y upwards'
     try:
-        drawn = subprocess.run(command, input=text.encode(), env=environment, capture_output=True, check=True).stdout
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode(errors="replace").strip()
-    else:
-        return _DATE.sub(rb"\g<1>19700101000000", drawn)
-    raise FlagError.of("GV501", f"'{command[0]}' cannot draw a {kind} file: {reason}", hint=_COMPLETE)
+        places = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise FlagError.of("GV501", f"cannot read places from '{path}': {reason}", hint=hint) from None
+    if not isinstance(places, dict) or not all(map(_is_point, places.values())):
+        raise FlagError.of("GV501", f"'{path}' is not a mapping of names to pairs of numbers", hint=hint)
+    names = [*graph.variables, *graph.plates, *graph.submodels]
+    for name in places:
+        if name not in names:
+            message = f"'{path}' has a place for the unknown '{visible(name)}'"
+            raise FlagError.of("GV501", message, hint=did_you_mean(name, names, "names"))
+    return {name: (float(across), float(up)) for name, (across, up) in places.items()}
 
 
-def _engine(kind: str) -> str:
-    """The program that draws: the system's, or that of the wheel, wherever pip put it."""
-    system = shutil.which("dot")
-    if system:
-        return system
-    if kind == "pdf":
-        hint = f"{_INSTALL}, or draw an .svg, a .png or a .dot file, which need nothing more"
-        raise FlagError.of("GV501", "drawing a .pdf file needs Graphviz, which is not installed here", hint=hint)
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        programs = [file.locate() for file in metadata.files(_WHEEL) or () if file.stem == _WHEEL]
-        if programs:
-            return str(programs[0])
-    raise FlagError.of("GV501", "there is nothing to draw with: neither `dot` nor graphviz-pure is installed", hint=_INSTALL)
+def _is_point(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value)
+    )
 
 
 def _write(path: Path, picture: bytes) -> None:

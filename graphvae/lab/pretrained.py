@@ -79,7 +79,8 @@ def _read(node: SubmodelNode, compilation: Compilation) -> Pretrained:
 
 def _model(spec: Spec, inside: Mapping[str, SubmodelNode], path: str) -> dict[str, Any]:
     """What a completed spec says of its model, as plain data; `path` leads to it, and ends with a dot."""
-    left_out: dict[str, Any] = {"plates": {"__all__": {"symbol"}}, "q": {"conditionals": {"__all__": _DRAWS}}}
+    symbol = {"__all__": {"symbol"}}
+    left_out: dict[str, Any] = {"plates": symbol, "variables": symbol, "q": {"conditionals": {"__all__": _DRAWS}}}
     said = spec.model_dump(mode="json", exclude_none=True, include={"plates", "variables", "p", "q"}, exclude=left_out)
     for name, block in spec.submodels.items():
         own = block.model_dump(mode="json", exclude_none=True, include={"plate", "variables"})

@@ -27,6 +27,7 @@ from graphvae.compiler.errors import FlagError, RunError
 from graphvae.compiler.graph import ModelGraph
 from graphvae.compiler.pipeline import Compilation, compile_file
 from graphvae.compiler.plugins import Plugin
+from graphvae.compiler.shown import Shown
 from graphvae.compiler.spec import Spec
 from graphvae.lab.folders import new_folder
 from graphvae.lab.models import new_model
@@ -46,11 +47,18 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Shown):
     """A run folder, and the file of the plugin that its model needs, which is no part of it."""
 
     folder: Path
     plugin: Path | None = None
+
+    def _shown(self) -> tuple[ModelGraph, list[str]]:
+        """The model, where the run is, and how far it came."""
+        graph, lines = self.compile()._shown()
+        epochs = self.metrics()
+        last = [f"epoch {epochs[-1]['epoch']}: bound {epochs[-1]['bound']:.4g}"] if epochs else ["not one epoch yet"]
+        return graph, [*lines, str(self.folder), *last]
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""Scene: a picture with every place in it decided, before it is written in any format.
+
+All lengths are points (1/72 inch), x to the right and y upwards, from the lower left corner of the picture. A writer decides
+nothing but how its format says an ellipse, a curve and a piece of mathematics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from graphvae.diagrams.symbols import Symbol
+
+Point = tuple[float, float]
+Look = Literal["latent", "observed", "supervised", "deterministic", "given", "sub-model"]
+Align = Literal["left", "centre", "right"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text: its size in points, and where it stands, which is halfway up a small letter."""
+
+    symbol: Symbol
+    at: Point
+    size: float
+    align: Align = "centre"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A variable, the index of a plate, or a parameter: an ellipse with its symbol in the middle.
+
+    A latent one is white, an observed one grey, a supervised one grey in its left half; what is given has no outline, and a
+    closed sub-model is a rectangle. `double` is a second outline inside the first: a deterministic variable, and one that is
+    collapsed to its mean.
+    """
+
+    name: str
+    look: Look
+    text: Text
+    width: float
+    height: float
+    double: bool = False
+
+    @property
+    def centre(self) -> Point:
+        """Where its symbol stands."""
+        return self.text.at
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A parent and its child, by the names of their marks: solid in p, dashed in q.
+
+    `curve` is a chain of cubic Bezier curves, one point and then three for each, clipped at the outlines of what it joins.
+    An arrow that is not `pointed` ends at the factor of its child. `previous` says that it comes from the slot before.
+    """
+
+    side: Literal["p", "q"]
+    tail: str
+    head: str
+    curve: tuple[Point, ...]
+    pointed: bool = True
+    previous: bool = False
+    label: Text | None = None
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A conditional as a black square, with an arrow from it to its variable, and the name of its family."""
+
+    side: Literal["p", "q"]
+    child: str
+    centre: Point
+    curve: tuple[Point, ...]
+    caption: Text
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A plate, with rounded corners, or a sub-model, without, by its corners at the lower left and the upper right."""
+
+    kind: Literal["plate", "sub-model"]
+    name: str
+    label: Text
+    lower: Point
+    upper: Point
+
+
+@dataclass(frozen=True)
+class Panel:
+    """p, q, both over each other, or the legend. Frames come first and are drawn from the outside in; captions are below."""
+
+    name: Literal["p", "q", "overlay", "legend"]
+    frames: tuple[Frame, ...]
+    arrows: tuple[Arrow, ...]
+    factors: tuple[Factor, ...]
+    marks: tuple[Mark, ...]
+    texts: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A whole picture. `title` and `description` say in words what is seen."""
+
+    title: str
+    description: str
+    width: float
+    height: float
+    panels: tuple[Panel, ...]
