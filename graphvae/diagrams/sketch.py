@@ -122,7 +122,8 @@ def sketch(graph: ModelGraph, style: Style = Style()) -> Sketch:
     """
     p, q = _half(graph, graph.p, style), _half(graph, graph.q, style)
     names = [name for name in _names(graph, style) if name in (*p.nodes, *q.nodes)]
-    drawn = [_group(graph, group, names, style) for group in groups(graph)]
+    found = groups(graph)
+    drawn = [_group(graph, group, found, names, style) for group in found]
     kept = tuple(group for group in drawn if group.members)
     nodes = {name: _node(graph, name, style) for name in names}
     return Sketch(graph, style, nodes, p, q, kept, {group.name: _label(graph, group) for group in kept})
@@ -207,10 +208,10 @@ def _shown(graph: ModelGraph, name: str, style: Style) -> str:
     return outer if inner and style.submodels == "closed" else name
 
 
-def _group(graph: ModelGraph, group: Group, names: list[str], style: Style) -> Group:
-    """A group of what is drawn; the index of a plate stands in it, and in all that holds the whole plate."""
-    inside = {each.name for each in groups(graph) if each.kind == "plate" and each.members <= group.members}
-    members = {_shown(graph, name, style) for name in group.members} | inside
+def _group(graph: ModelGraph, group: Group, others: Sequence[Group], names: list[str], style: Style) -> Group:
+    """A group of what is drawn; the index of a plate stands in it, and in all that holds the plate."""
+    indices = {plate.name for plate in others if plate.kind == "plate" and plate.members <= group.members}
+    members = {_shown(graph, name, style) for name in group.members | indices}
     closed = style.submodels == "closed" and (group.kind == "sub-model" or "." in group.name)
     return replace(group, members=frozenset() if closed else frozenset(members & set(names)))
 

@@ -17,6 +17,8 @@ from matplotlib.textpath import TextToPath
 from graphvae.diagrams.scene import Align, Point, Text
 from graphvae.diagrams.symbols import Symbol
 
+Commands = tuple[tuple[str, tuple[Point, ...]], ...]
+
 FONTS: ContextVar[Literal["stix", "cm"]] = ContextVar("fonts", default="stix")
 """The fonts of mathematics: those that look like Times, which we draw with, or Computer Modern, which LaTeX does."""
 
@@ -83,14 +85,20 @@ class Letter:
     name: str
     at: Point
     scale: float
-    path: tuple[tuple[str, tuple[Point, ...]], ...]
+    path: Commands
+
+
+_OUTLINES: dict[str, Commands] = {}  # by the names of letters, whose fonts never change
 
 
 def letters(symbol: Symbol) -> list[Letter]:
     """The letters of a symbol, from where its baseline begins; letters with the same name have the same outline."""
     placed, outlines, lines = _TEXT.get_glyphs_mathtext(font(_SIZE), mathematics(symbol))
+    for name, outline in outlines.items():
+        if name not in _OUTLINES:
+            _OUTLINES[name] = _commands(*outline)
     found = [
-        Letter(re.sub(r"[^\w-]", "-", str(name)), (float(across), float(up)), float(scale), _commands(*outlines[name]))
+        Letter(re.sub(r"[^\w-]", "-", str(name)), (float(across), float(up)), float(scale), _OUTLINES[name])
         for name, across, up, scale in placed
     ]
     return found + [Letter("", (0.0, 0.0), 1.0, _commands(*line)) for line in lines]
@@ -103,7 +111,7 @@ def lift(text: Text) -> float:
     return float(rounded - fine * text.size / _SIZE)
 
 
-def _commands(points: Any, codes: Any) -> tuple[tuple[str, tuple[Point, ...]], ...]:
+def _commands(points: Any, codes: Any) -> Commands:
     found = []
     for corners, code in Path(points, codes).iter_segments(simplify=False, curves=True):
         letter = _LETTERS[int(code)]
