@@ -188,6 +188,7 @@ def test_marks_look_like_their_roles() -> None:
         "glyph.image": ("latent", True),
         "seen": ("deterministic", True),
         "state": ("deterministic", True),
+        "box": ("deterministic", True),
     }
     assert [(frame.kind, frame.name, frame.label.symbol.text) for frame in p.frames] == [
         ("plate", "", "N"),
@@ -203,9 +204,9 @@ def test_a_closed_submodel_has_the_arrows_of_what_is_in_it() -> None:
     found = arrows(composed(graph, Style(submodels="closed")).scene)
     assert [edge for edge in found if "glyph" in edge] == [
         ("p", "glyph", "canvas", False),
+        ("q", "box", "glyph", False),
         ("q", "canvas", "glyph", False),
         ("q", "glyph", "state", True),
-        ("q", "place", "glyph", False),
     ]
 
 
@@ -219,7 +220,7 @@ def test_full_detail_names_families_and_parameters() -> None:
         "skin": "normal",
         "image": "normal",
     }
-    assert {arrow.head for arrow in p.arrows if arrow.tail == "parameters p"} == {"albedo", "normals", "image"}
+    assert {arrow.head for arrow in p.arrows if arrow.tail == "parameters p"} == {"albedo", "normals"}
     assert {arrow.head for arrow in q.arrows if arrow.tail == "parameters q"} == {"seen", "person", "light", "form", "skin"}
 
 
