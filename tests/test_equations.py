@@ -160,11 +160,11 @@ def test_a_model_without_labels_is_a_plain_autoencoder() -> None:
 
 def test_a_label_behind_a_draw_is_said_to_be_estimated() -> None:
     written = Path("specs/label_behind_latent.yaml").read_text()
-    text = said(equations(compile_text(written).graph), "Objective")
+    text = said(equations(compile_text(written, "m.yaml").graph), "Objective")
     assert r"That of $\mathit{digit}$ is estimated by importance sampling, since $\mathit{code}$ stands before it" in text
     assert r"is by how much its term in $\ell$ changes" in text, "by log_mean"
     means = written.replace("alpha: 50", "alpha: 50, label_term: mean_log")
-    other = said(equations(compile_text(means).graph), "Objective")
+    other = said(equations(compile_text(means, "m.yaml").graph), "Objective")
     assert r"is the mean of $\log q$ over samples" in other
 
 
@@ -176,7 +176,7 @@ def test_expressions_are_translated() -> None:
     assert rf"\mathit{{normals}} = \operatorname{{normalise}}_{{\mathrm{{channel}}}}({network})" in faces
     assert r"\mathrm{loc} = \mathit{albedo} \odot \mathit{shading}" in faces
     scene = " ".join(row.right for row in lines(equations(read_graph("specs/multi_mnist.yaml")), "Generative model"))
-    sum_of_slots = r"\sum_{k < \mathit{count}} \operatorname{paste}(\mathit{image}_{k}^{\mathit{glyph}}, \mathit{box}_{k})"
+    sum_of_slots = r"\sum_{k = 1}^{\mathit{count}} \operatorname{paste}(\mathit{image}_{k}^{\mathit{glyph}}, \mathit{box}_{k})"
     assert rf"\mathrm{{loc}} = {sum_of_slots}; \mathrm{{scale}} = 0.3" in scene
 
 

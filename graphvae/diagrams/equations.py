@@ -166,6 +166,6 @@ def _row(formulas: Formulas, node: VariableNode) -> tuple[str, ...]:
     shape = node.event[:-1] if node.family and node.family.simplex else node.event
     sizes = ["$" + r" \times ".join(map(str, shape)) + "$"] * bool(shape)
     sizes += [f"{node.event[-1]} categories"] if node.family and node.family.simplex else []
-    plates = ", ".join(f"${formulas.slots(plate)}$" for plate in node.plates)
+    plates = ", ".join(rf"${formulas.index(plate)} = 1, \dots, {formulas.last(plate)}$" for plate in node.plates)
     role = f"{node.role}{', collapsed' * node.collapse}"
     return f"${formulas.name(node.name)}$", f"`{node.name}`", role, family, " of ".join(sizes) or "scalar", plates

@@ -66,14 +66,18 @@ class Formulas:
 
     def over(self, sign: str, plates: Iterable[str]) -> str:
         """A sum or a product over the slots of plates, the outermost first."""
-        return "".join(rf"{sign}_{{{self.slots(plate)}}} " for plate in plates)
+        return "".join(rf"{sign}_{{{self.index(plate)} = 1}}^{{{self.last(plate)}}} " for plate in plates)
 
-    def slots(self, plate: str) -> str:
-        """`k < 3`, or `k` below the count of the plate."""
-        node, index = self.graph.plates[plate], symbol_of(self.graph, plate).latex
+    def index(self, plate: str) -> str:
+        """What counts the slots of a plate, from 1 as in pictures."""
+        return symbol_of(self.graph, plate).latex
+
+    def last(self, plate: str) -> str:
+        """The size of a plate, or its count."""
+        node = self.graph.plates[plate]
         if not node.count:
-            return f"{index} < {node.size}"
-        return f"{index} < {self.variable(Seen(node.count, tuple(map(Slot, self.graph.variables[node.count].plates))))}"
+            return str(node.size)
+        return self.variable(Seen(node.count, tuple(map(Slot, self.graph.variables[node.count].plates))))
 
     def joint(self, side: SideName, random: Iterable[str], given: Iterable[str]) -> str:
         """The distribution of all that is random on a side."""
