@@ -15,7 +15,7 @@ INTRODUCTION = r"""# Equations
 notebook. They are read off the graph that is compiled, so they say what is trained:
 
 * both factorisations, with every conditional's family and parameters, and plates as products over their slots, which count
-  from 0;
+  from 1 as in [pictures](pictures.md);
 * networks as functions of their parents, with their kinds and widths in words: weights of p are $\theta$, those of q $\phi$;
 * the objective of this graph, which is the formula of [the method](method.md) with its terms written out: f is the log-ratio of
   a cell and $\ell$ its log-weight, e runs over enumerated values and s over samples. Below it stand the weights, the share of

@@ -138,6 +138,15 @@ def test_arrows_cross_no_other_mark(spec: Path, style: str) -> None:
 
 
 @every_picture
+def test_arrows_cross_no_words(spec: Path, style: str) -> None:
+    for panel in composed(read_graph(spec), STYLES[style]).scene.panels:
+        for arrow, text in itertools.product(panel.arrows, texts(panel)):
+            left, lower, right, upper = box(text)
+            crossed = [point for point in along(arrow) if left < point[0] < right and lower < point[1] < upper]
+            assert not crossed, (panel.name, arrow.tail, arrow.head, text.symbol.text)
+
+
+@every_picture
 def test_pictures_hold_all_that_they_show(spec: Path, style: str) -> None:
     made = composed(read_graph(spec), STYLES[style])
     page = (0.0, 0.0, made.scene.width, made.scene.height)
@@ -165,6 +174,15 @@ def test_columns_are_as_wide_as_asked_with_letters_that_can_be_read(spec: Path, 
     made = composed(read_graph(spec), Style(width=width))
     assert made.scene.width == pytest.approx(points) if made.fits else made.scene.width > points
     assert min(text.size for panel in made.scene.panels for text in (*texts(panel), *(mark.text for mark in panel.marks))) >= 7
+
+
+def test_panels_one_above_the_other_have_nodes_below_themselves_in_plates_of_one_width() -> None:
+    p, q = composed(read_graph(ROOT / "specs/multi_mnist_plain.yaml"), Style(width="one-column")).scene.panels
+    above, below = ({mark.name: mark.centre for mark in panel.marks} for panel in (p, q))
+    assert above["canvas"][1] > below["look"][1], "one above the other"
+    assert {name: above[name][0] for name in above} == pytest.approx({name: below[name][0] for name in above})
+    [one], [other] = ([frame for frame in panel.frames if not frame.name] for panel in (p, q))
+    assert (one.lower[0], one.upper[0], one.label.at[0]) == pytest.approx((other.lower[0], other.upper[0], other.label.at[0]))
 
 
 def test_plates_that_cross_are_frames_that_cross(engine: str) -> None:

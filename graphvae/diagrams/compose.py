@@ -1,7 +1,8 @@
 """A sketch and the positions of its nodes become a scene: `compose`.
 
-The size of everything follows from that of the letters. Where a width is asked for, the smallest letters that are tried have 7
-points; a picture that does not fit then has its panels one above the other, or the width that it needs.
+The size of everything follows from that of the letters. Where a width is asked for, the largest letters with which it suffices
+are taken, and the smallest that are tried have 7 points; a picture that does not fit then has its panels one above the other,
+or the width that it needs.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from itertools import product
 from typing import Any, TypeVar, cast
 
 from graphvae.compiler.graph import factorised
 from graphvae.diagrams.boxes import Group
-from graphvae.diagrams.curves import Box, around, curve_box, mark_box
+from graphvae.diagrams.curves import Box, around, bent, curve_box, grown, holds, mark_box, overlap, samples
 from graphvae.diagrams.layout import Positions, place
 from graphvae.diagrams.route import Router
 from graphvae.diagrams.scene import Arrow, Factor, Frame, Mark, Panel, Point, Scene, Text
@@ -26,6 +29,7 @@ WIDTHS = {"one-column": 3.25 * 72, "two-column": 6.75 * 72}
 SQUARE = 5.0
 _EDGE = 2.0
 _BETWEEN = 16.0
+_CLEAR = 2.0
 _CAPTION = 110.0
 _ROWS = Symbol("N", "N")
 _PARAMETERS = {"p": Symbol(r"\theta", "θ"), "q": Symbol(r"\phi", "φ")}
@@ -73,14 +77,18 @@ class Composed:
 def compose(sketch: Sketch, pinned: Mapping[str, Point]) -> Composed:
     """The picture. A pinned node stands where it is told to."""
     target = WIDTHS[sketch.style.width] if sketch.style.width else math.inf
-    for metrics in METRICS if sketch.style.width else METRICS[:1]:
+
+    @cache
+    def drawn(metrics: Metrics) -> tuple[Positions, list[Panel]]:
         positions = {**_positions(sketch, metrics), **pinned}
-        panels = _panels(sketch, positions, metrics)
-        parts = [_beside(panels), _above(panels)] if metrics is METRICS[-1] else [_beside(panels)]
-        for arranged in parts:
-            if _width(arranged) <= target - 2 * _EDGE:
-                return Composed(_scene(sketch, arranged, metrics, target), positions, fits=True)
-    return Composed(_scene(sketch, parts[-1], metrics, 0.0), positions, fits=False)
+        return positions, _panels(sketch, positions, metrics)
+
+    for arrange, metrics in product((_beside, _above), METRICS if sketch.style.width else METRICS[:1]):
+        positions, panels = drawn(metrics)
+        arranged = arrange(panels)
+        if _width(arranged) <= target - 2 * _EDGE:
+            return Composed(_scene(sketch, arranged, metrics, target), positions, fits=True)
+    return Composed(_scene(sketch, arranged, metrics, 0.0), positions, fits=False)
 
 
 def _positions(sketch: Sketch, metrics: Metrics) -> Positions:
@@ -213,10 +221,24 @@ class _Drawing:
             held = [box for name in self.marks if name in group.members for box in self.held[name]]
             if held:
                 inside = [_box_of(frame) for inner, frame in made if inner.members & self.marks.keys() <= group.members]
-                made.append((group, _frame(group, self.sketch.labels[group.name], around([*held, *inside]), self.metrics)))
+                frame = _frame(group, self.sketch.labels[group.name], around([*held, *inside]), self.metrics)
+                made.append((group, self._cleared(frame, group.members)))
         self.framed = [frame for _, frame in reversed(made)]
         self.router.boxes += [(text_box(frame.label), "") for frame in self.framed]
         self.router.frames += [(_box_of(frame), group.members) for group, frame in made]
+
+    def _cleared(self, frame: Frame, members: frozenset[str]) -> Frame:
+        """As much wider to the right as it takes for arrows to leave the frame beside its label, where there is room."""
+        edges = [edge for half in self.halves for edge in half.edges if (edge.tail in members) != (edge.head in members)]
+        ways = [samples(bent(self.marks[edge.tail].centre, self.marks[edge.head].centre, 0)) for edge in edges]
+        others = [mark_box(mark) for name, mark in self.marks.items() if name not in members]
+        for more in range(0, 50, 5):
+            wider = replace(frame, upper=(frame.upper[0] + more, frame.upper[1]), label=_moved(frame.label, float(more), 0.0))
+            if more and any(overlap(_box_of(wider), other) for other in others):
+                break
+            if not any(holds(grown(text_box(wider.label), _CLEAR), way).any() for way in ways):
+                return wider
+        return frame
 
     def rows(self) -> None:
         """The plate of rows, around everything."""
@@ -359,19 +381,29 @@ def _beside(panels: Sequence[Panel]) -> list[Panel]:
     return moved
 
 
+def _above(panels: Sequence[Panel]) -> list[Panel]:
+    """Panels from top to bottom, so that a node stands below itself, their outermost plates level."""
+    left, _, right, _ = around(_box(replace(panel, texts=())) for panel in panels)
+    upper, moved = 0.0, []
+    for panel in panels:
+        middle = (left + right) / 2 - sum(_box(replace(panel, texts=()))[::2]) / 2
+        texts = tuple(_moved(text, middle, 0.0) for text in panel.texts)
+        frames = tuple(_widened(frame, left, right) if not frame.name else frame for frame in panel.frames)
+        level = replace(panel, texts=texts, frames=frames)
+        box = _box(level)
+        moved.append(_moved(level, 0.0, upper - box[3]))
+        upper -= box[3] - box[1] + _BETWEEN
+    return moved
+
+
 def _stretched(frame: Frame, lower: float, upper: float) -> Frame:
     label = _moved(frame.label, 0.0, lower - frame.lower[1])
     return replace(frame, label=label, lower=(frame.lower[0], lower), upper=(frame.upper[0], upper))
 
 
-def _above(panels: Sequence[Panel]) -> list[Panel]:
-    """Panels from top to bottom."""
-    upper, moved = 0.0, []
-    for panel in panels:
-        box = _box(panel)
-        moved.append(_moved(panel, -(box[0] + box[2]) / 2, upper - box[3]))
-        upper -= box[3] - box[1] + _BETWEEN
-    return moved
+def _widened(frame: Frame, left: float, right: float) -> Frame:
+    label = _moved(frame.label, right - frame.upper[0], 0.0)
+    return replace(frame, label=label, lower=(left, frame.lower[1]), upper=(right, frame.upper[1]))
 
 
 def _width(panels: Sequence[Panel]) -> float:
