@@ -139,11 +139,13 @@ def test_arrows_cross_no_other_mark(spec: Path, style: str) -> None:
 
 @every_picture
 def test_arrows_cross_no_words(spec: Path, style: str) -> None:
+    """But for their own labels, and families, which stand on white."""
     for panel in composed(read_graph(spec), STYLES[style]).scene.panels:
         for arrow, text in itertools.product(panel.arrows, texts(panel)):
             left, lower, right, upper = box(text)
             crossed = [point for point in along(arrow) if left < point[0] < right and lower < point[1] < upper]
-            assert not crossed, (panel.name, arrow.tail, arrow.head, text.symbol.text)
+            own = text is arrow.label or text in [factor.caption for factor in panel.factors]
+            assert not crossed or own, (panel.name, arrow.tail, arrow.head, text.symbol.text)
 
 
 @every_picture

@@ -18,7 +18,7 @@ from graphvae.compiler.graph import factorised
 from graphvae.diagrams.boxes import Group
 from graphvae.diagrams.curves import Box, around, bent, curve_box, grown, holds, mark_box, overlap, samples
 from graphvae.diagrams.layout import Positions, place
-from graphvae.diagrams.route import Router
+from graphvae.diagrams.route import BLOCKED, Router
 from graphvae.diagrams.scene import Arrow, Factor, Frame, Mark, Panel, Point, Scene, Text
 from graphvae.diagrams.sketch import Edge, Half, Sketch, upright
 from graphvae.diagrams.symbols import Symbol
@@ -92,9 +92,10 @@ def compose(sketch: Sketch, pinned: Mapping[str, Point]) -> Composed:
 
 
 def _positions(sketch: Sketch, metrics: Metrics) -> Positions:
-    """The positions that Graphviz gives, with room for loops and factors."""
-    more = 3 * metrics.small * (sketch.style.detail == "full")
-    loops = {edge.tail: edge for half in (sketch.p, sketch.q) for edge in half.edges if edge.tail == edge.head}
+    """The positions that Graphviz gives, with room for loops, factors and labels of arrows."""
+    before = [edge for half in (sketch.p, sketch.q) for edge in half.edges if edge.previous]
+    loops = {edge.tail: edge for edge in before if edge.tail == edge.head}
+    more = 3 * metrics.small * (sketch.style.detail == "full") + metrics.small * (len(before) > len(loops))
     aside = {name: 0.5 * metrics.node + extent(_before(sketch, edge), metrics.small)[0] + 2 for name, edge in loops.items()}
     sizes = {name: _size(sketch, name, metrics) for name in sketch.nodes}
     room = {name: (width + aside.get(name, 0.0), height) for name, (width, height) in sizes.items()}
@@ -203,7 +204,7 @@ class _Drawing:
                 at = (centre[0] + side * (SQUARE / 2 + 3), centre[1])
                 text = Text(family, at, small, "left" if side == 1 else "right")
                 room = [text_box(text), mark_box(square)]
-                cost = sum(map(self.router.crowd, room)) + abs(turn) + (side == -1)
+                cost = sum(map(self.router.crowd, room)) + abs(turn) + (side == -1) + BLOCKED * self._intrudes(child, room)
                 if best is None or cost < best[0]:
                     best = (cost, square, text)
         assert best is not None
@@ -213,6 +214,15 @@ class _Drawing:
         self.ends[half.name, child] = square
         self.held[child] += [mark_box(square), text_box(text)]
         self.router.boxes += [(mark_box(square), child), (text_box(text), "")]
+
+    def _intrudes(self, child: str, room: Sequence[Box]) -> int:
+        """How many marks a frame around a node would reach, if it held more."""
+        found = 0
+        for members in (group.members for group in self.sketch.groups if child in group.members):
+            held = around([*room, *(box for name in self.marks if name in members for box in self.held[name])])
+            frame = grown(held, self.metrics.margin)
+            found += sum(overlap(frame, mark_box(mark)) for name, mark in self.marks.items() if name not in members)
+        return found
 
     def frames(self) -> None:
         """Plates and sub-models, from the inside out."""

@@ -13,7 +13,8 @@ from typing import Literal
 
 from graphvae.diagrams.compose import SQUARE
 from graphvae.diagrams.curves import Box, Curve, direction, mark_box, part
-from graphvae.diagrams.scene import Frame, Mark, Panel, Point, Text
+from graphvae.diagrams.scene import Frame, Mark, Panel, Point, Text, over_arrows
+from graphvae.diagrams.typeset import box as text_box
 
 LINE = 0.6
 DASHES = (3.0, 2.0)
@@ -52,12 +53,13 @@ def ink(panel: Panel) -> Iterable[Piece]:
     for frame in panel.frames:
         yield Piece("frame", frame.name or "rows", (_rectangle(frame), frame.label))
     for arrow in panel.arrows:
-        line: list[Shape | Text] = [*_arrow(arrow.curve, arrow.pointed, arrow.side == "q")]
-        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", (*line, *_shown(arrow.label)))
+        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", (*_arrow(arrow.curve, arrow.pointed, arrow.side == "q"),))
     for factor in panel.factors:
         square = Shape(_straight(_corners(factor.centre, SQUARE / 2)), BLACK, line=False)
         stem = _arrow(factor.curve, True, factor.side == "q")
-        yield Piece("factor", f"{factor.side} of {factor.child}", (*stem, square, factor.caption))
+        yield Piece("factor", f"{factor.side} of {factor.child}", (*stem, square))
+    for text in over_arrows(panel):
+        yield Piece("text", text.symbol.text, (Shape(_straight(_box_corners(text_box(text))), WHITE, line=False), text))
     for mark in panel.marks:
         seen: list[Shape | Text] = [*_outlines(mark)]
         yield Piece("mark", mark.name, (*seen, *_shown(mark.text)))

@@ -38,10 +38,12 @@ from graphvae.diagrams.typeset import extent
 
 _BENDS = (0, *(sign * bend for bend in (6, 10, 15, 20, 26, 33, 41, 50, 60, 72, 86, 102) for sign in (1, -1)))
 _ALONG = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
+_ASIDE = (1.5, 4.0)
+_SEEN = 12.0
 _CLEAR = 3.0
 _LEAST = 7.0
 _TOGETHER = 10.0
-_BLOCKED = 1000.0
+BLOCKED = 1000.0
 _CROSSED = 60.0
 _SIDES = (0, 180, 90, 270, 45, 135, 315, 225)
 
@@ -86,14 +88,17 @@ class Router:
         return way, text
 
     def label(self, curve: Curve, label: Symbol, size: float) -> Text:
-        """The label of an arrow: beside its middle, or where there is more room."""
+        """The label of an arrow: beside its middle, or where there is more room, which may be on the arrow itself."""
         width, above, below = extent(label, size)
         found = []
-        for rank, (share, side, distance) in enumerate(itertools.product(_ALONG, (1, -1), (1.5, 4.0))):
+        for rank, (share, side, distance) in enumerate(itertools.product(_ALONG, (1, -1), _ASIDE)):
             middle, (across, up) = at(curve, share), direction(curve, share)
             away = distance + abs(up) * width / 2 + abs(across) * (above + below) / 2
             text = Text(label, (middle[0] - side * up * away, middle[1] + side * across * away), size)
             found.append((self.crowd(text_box(text)), rank, text))
+        for share in _ALONG if math.dist(curve[0], curve[-1]) > width + _SEEN else ():
+            text = Text(label, at(curve, share), size)
+            found.append((self.crowd(text_box(text)) - _CROSSED, len(found), text))
         text = min(found, key=lambda each: each[:2])[2]
         self.boxes.append((text_box(text), ""))
         return text
@@ -104,7 +109,7 @@ class Router:
         boxes = sum(overlap(box, other) for other, _ in self.boxes)
         arrows = sum(bool(holds(grown(box, 0.5), drawn).any()) for _, _, drawn in self.arrows)
         borders = sum(overlap(box, other) and not within(box, other) for other, _ in self.frames)
-        return _BLOCKED * (marks + boxes) + _CROSSED * (arrows + borders)
+        return BLOCKED * (marks + boxes) + _CROSSED * (arrows + borders)
 
     def _cost(self, way: Curve, tail: Mark, head: Mark, child: str) -> float:
         points = samples(way)
@@ -112,7 +117,7 @@ class Router:
         if not len(points):
             return 0.0
         others = [mark for name, mark in self.marks.items() if name not in (tail.name, child)]
-        cost = _BLOCKED * sum(bool(inside(mark, points, _CLEAR).any()) for mark in others)
+        cost = BLOCKED * sum(bool(inside(mark, points, _CLEAR).any()) for mark in others)
         cost += _CROSSED * 5 * sum(bool(holds(grown(box, 1), points).any()) for box, owner in self.boxes if owner != child)
         for frame, members in self.frames:
             held = holds(frame, points)

@@ -6,6 +6,7 @@ nothing but how its format says an ellipse, a curve and a piece of mathematics.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,6 +98,12 @@ class Panel:
     factors: tuple[Factor, ...]
     marks: tuple[Mark, ...]
     texts: tuple[Text, ...]
+
+
+def over_arrows(panel: Panel) -> Iterator[Text]:
+    """What is written over arrows, on a white ground: their labels, and the families at factors."""
+    yield from (arrow.label for arrow in panel.arrows if arrow.label)
+    yield from (factor.caption for factor in panel.factors)
 
 
 @dataclass(frozen=True)

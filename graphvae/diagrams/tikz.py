@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphvae.diagrams.compose import SQUARE
 from graphvae.diagrams.curves import at
 from graphvae.diagrams.ink import DASHES, LINE
-from graphvae.diagrams.scene import Align, Arrow, Factor, Mark, Panel, Point, Scene, Text
+from graphvae.diagrams.scene import Align, Arrow, Factor, Mark, Panel, Point, Scene, Text, over_arrows
 from graphvae.diagrams.symbols import for_latex
 
 _STYLES = {"p": "generative", "q": "recognition"}
@@ -71,6 +71,7 @@ def _styles(scene: Scene) -> dict[str, str]:
         "plate": "draw, rounded corners=4bp",
         "box": "draw",
         "words": f"inner sep=0bp, {_font(small)}",
+        "over": "fill=white",
         "line": f"dash pattern=on {DASHES[0]:.0f}bp off {DASHES[1]:.0f}bp",
         "generative": "-{Stealth[length=5bp, width=3.8bp]}",
         "recognition": "generative, line",
@@ -98,12 +99,10 @@ def _panel(panel: Panel) -> Iterator[str]:
     for factor in panel.factors:
         name = _factor_name(panel, factor.side, factor.child)
         yield f"\\node[factor] ({name}) at {_at(factor.centre)} {{}};"
-        yield _words(factor.caption)
         yield f"\\draw[{_STYLES[factor.side]}] ({name}) -- ({_name(panel, factor.child)});"
     for arrow in panel.arrows:
         yield _arrow(panel, arrow, marks)
-        if arrow.label:
-            yield _words(arrow.label)
+    yield from (_words(text, "over, ") for text in over_arrows(panel))
     yield from map(_words, panel.texts)
 
 
@@ -155,8 +154,8 @@ def _polar(start: Point, end: Point) -> tuple[int, float]:
     return round(math.degrees(math.atan2(end[1] - start[1], end[0] - start[0]))), math.dist(start, end)
 
 
-def _words(text: Text) -> str:
-    return f"\\node[words, anchor={_ANCHORS[text.align]}] at {_at(text.at)} {{{_maths(text)}}};"
+def _words(text: Text, look: str = "") -> str:
+    return f"\\node[words, {look}anchor={_ANCHORS[text.align]}] at {_at(text.at)} {{{_maths(text)}}};"
 
 
 def _maths(text: Text) -> str:
