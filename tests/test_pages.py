@@ -13,11 +13,13 @@ from models import ROOT
 
 from graphvae.compiler.codes import CODES
 from graphvae.compiler.families import FAMILIES
+from graphvae.diagrams.render import render
+from graphvae.diagrams.sketch import Style
 
 ERRORS = (ROOT / "docs" / "errors.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["families", "errors", "equations"])
+@pytest.mark.parametrize("name", ["families", "errors", "equations", "gallery"])
 def test_a_page_is_what_is_printed(name: str) -> None:
     command = [sys.executable, ROOT / "docs" / f"{name}.py"]
     printed = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
@@ -47,3 +49,22 @@ def test_the_object_that_the_page_shows_is_what_check_prints(tmp_path: Path) -> 
     rows = re.findall(r"^\| (`.*?) \|", ERRORS.partition("| key | is |")[2].partition("A spec that begins")[0], re.MULTILINE)
     keys = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
     assert set(keys) == json.loads(shown)["diagnostics"][0].keys()
+
+
+def test_the_gallery_has_every_spec_that_ships_and_no_other_picture() -> None:
+    page = (ROOT / "docs" / "gallery.md").read_text("utf-8")
+    shown = re.findall(r"^model: (\w+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(path.stem for path in (*ROOT.glob("specs/*.yaml"), *ROOT.glob("docs/gallery/*.yaml")))
+    pictures = re.findall(r"\(gallery/(\w+\.svg)\)", page)
+    assert sorted(pictures) == sorted(path.name for path in ROOT.glob("docs/gallery/*.svg"))
+
+
+def test_pictures_of_the_gallery_are_those_of_their_specs(tmp_path: Path) -> None:
+    """Marks and arrows by their names, whichever engine has placed them."""
+    for old in sorted(ROOT.glob("docs/gallery/*.svg")):
+        shipped = ROOT / "specs" / f"{old.stem}.yaml"
+        spec = shipped if shipped.exists() else ROOT / "docs" / "gallery" / f"{old.stem.removeprefix('literature_')}.yaml"
+        new = tmp_path / old.name
+        render(spec, new, style=Style(width="one-column", view="overlay" if spec.stem == "vae" else "both"))
+        said = [re.findall(r"<(?:title|desc)>(.*?)</", path.read_text("utf-8")) for path in (old, new)]
+        assert sorted(said[0]) == sorted(said[1]), "python docs/gallery.py draw"

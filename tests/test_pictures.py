@@ -25,7 +25,7 @@ from graphvae.diagrams.sketch import Style, Width, sketch
 from graphvae.diagrams.typeset import box
 
 ROOT = Path(__file__).parent.parent
-SPECS = sorted([*ROOT.glob("specs/*.yaml"), *ROOT.glob("tests/specs/*.yaml")])
+SPECS = sorted(spec for folder in ("specs", "docs/gallery", "tests/specs") for spec in ROOT.glob(f"{folder}/*.yaml"))
 STYLES = {
     "default": Style(),
     "full": Style(detail="full", legend=True),
