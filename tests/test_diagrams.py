@@ -23,6 +23,7 @@ from graphvae.diagrams.sketch import sketch
 ROOT = Path(__file__).parent.parent
 SPECS = sorted([*ROOT.glob("specs/*.yaml"), *ROOT.glob("tests/specs/*.yaml")])
 DIGITS = ROOT / "specs" / "digits.yaml"
+PDFFONTS = shutil.which("pdffonts")  # before an engine hides what is on the PATH
 SVG = "{http://www.w3.org/2000/svg}"
 
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.stem)
@@ -105,9 +106,9 @@ def test_pdf_holds_its_fonts_and_no_date(tmp_path: Path, engine: str) -> None:
     content = picture.read_bytes()
     assert content.startswith(b"%PDF-")
     assert b"CreationDate" not in content
-    if shutil.which("pdffonts") is None:
+    if PDFFONTS is None:
         pytest.skip("there is no pdffonts (poppler-utils) to look into a PDF with")
-    rows = subprocess.run(["pdffonts", picture], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
+    rows = subprocess.run([PDFFONTS, picture], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
     assert rows
     for row in rows:
         assert "Type 3" not in row
