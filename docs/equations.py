@@ -20,10 +20,10 @@ notebook. They are read off the graph that is compiled, so they say what is trai
 * the objective of this graph, which is the formula of [the method](method.md) with its terms written out: f is the log-ratio of
   a cell and $\ell$ its log-weight, e runs over enumerated values and s over samples. Below it stand the weights, the share of
   labelled rows, which terms are exact, and what is not drawn from its own family;
-* a table of variables. Symbols follow from names, or from `symbol` ([the language](language.md#symbols)); a variable of a
-  sub-model has the sub-model's name above it.
+* a table of variables, with their names where a symbol was chosen. Symbols follow from names, or from `symbol`
+  ([the language](language.md#symbols)); a variable of a sub-model has the sub-model's name above it.
 
-The LaTeX is for `\input`, and needs amsmath alone:
+The LaTeX is for `\input`, and needs amsmath alone. Lines are as short as a column of a two-column paper:
 
     graphvae explain specs/digits.yaml --latex > digits.tex
 

@@ -19,7 +19,7 @@ from graphvae.compiler.errors import FlagError
 from graphvae.compiler.graph import ModelGraph, Side
 from graphvae.compiler.pipeline import compile_file, compile_text
 from graphvae.diagrams.equations import equations
-from graphvae.diagrams.page import Maths, Page, Row, Sentences
+from graphvae.diagrams.page import Maths, Page, Row, Sentences, Table
 
 every_spec = pytest.mark.parametrize("path", SPECS, ids=NAMES)
 # A conditional as it is printed: its side, its variable, and what is behind the bar.
@@ -88,8 +88,23 @@ def test_every_variable_has_its_line_and_its_row(path: Path) -> None:
             assert row.right.startswith(r"\sim" if node.family else "=")
             assert (r"\mathcal{N}" in row.right) == (node.family is not None and node.family.name == "normal")
     table = page.sections[-1].blocks[0]
-    assert [row[1].strip("`") for row in table.rows] == list(graph.variables)
-    assert [row[2].partition(",")[0] for row in table.rows] == [node.role for node in graph.variables.values()]
+    assert [plain(graph, row[0].strip("$")) for row in table.rows] == list(graph.variables)
+    assert [row[1].partition(",")[0] for row in table.rows] == [node.role for node in graph.variables.values()]
+    assert ("plates" in table.heading) == bool(graph.plates)
+
+
+def test_names_stand_beside_symbols_that_do_not_follow_from_them() -> None:
+    text = Path("specs/digits.yaml").read_text().replace("categories: 10", "categories: 10, symbol: y")
+    table = equations(compile_text(text, "m.yaml").graph).sections[-1].blocks[0]
+    assert isinstance(table, Table)
+    assert table.heading == ("symbol", "name", "role", "family", "shape")
+    assert table.rows[0] == ("$y$", "`digit`", "supervised", "categorical", "10 categories")
+
+
+def test_a_line_that_is_too_wide_for_a_column_is_broken() -> None:
+    rows = lines(equations(read_graph("specs/label_behind_latent.yaml")), "Objective")
+    broken = rows.index(Row("", r"\qquad - \log p_{\theta}(\mathit{code} \mid \mathit{digit}, \mathit{style})\bigr]"))
+    assert rows[broken - 1] == Row("", r"\quad - \bigl[\log q_{\phi}(\mathit{code} \mid \mathit{image})")
 
 
 @every_spec

@@ -14,9 +14,9 @@ from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, VariableN
 from graphvae.compiler.spec import Network
 from graphvae.diagrams.formulas import Formulas
 from graphvae.diagrams.objective import objective
-from graphvae.diagrams.page import Maths, Page, Row, Section, Sentences, Table, listed
+from graphvae.diagrams.page import Block, Maths, Page, Row, Section, Sentences, Table, listed
 
-WIDEST = 62  # letters of an equation on one line of a paper's column, about
+WIDEST = 46  # letters of an equation on one line of a paper's column, about
 
 
 def equations(graph: ModelGraph) -> Page:
@@ -33,17 +33,17 @@ def equations(graph: ModelGraph) -> Page:
         (
             Section("Generative model", tuple(_side(formulas, graph.p))),
             Section("Recognition model", tuple(_side(formulas, graph.q))),
-            Section("Objective", tuple(objective(formulas))),
+            Section("Objective", tuple(map(_fitting, objective(formulas)))),
             Section("Variables", (_variables(formulas),)),
         ),
     )
 
 
-def _side(formulas: Formulas, side: Side) -> Iterator[Maths | Sentences]:
+def _side(formulas: Formulas, side: Side) -> Iterator[Block]:
     """The factorisation, then every conditional in its order, then the networks."""
     nodes = list(side.conditionals.values())
     yield Maths(tuple(_factorisation(formulas, side)))
-    yield Maths(tuple(_defined(formulas, side, node) for node in nodes))
+    yield _fitting(Maths(tuple(_defined(formulas, side, node) for node in nodes)))
     if sentences := tuple(_networks(formulas, side)):
         yield Sentences(sentences)
 
@@ -62,6 +62,21 @@ def _factorisation(formulas: Formulas, side: Side) -> Iterator[Row]:
         yield Row("", left)
         yield Row("", rf"\quad = {lines[0]}")
     yield from (Row("", rf"\quad \, {line}") for line in lines[1:])
+
+
+def _fitting(block: Block) -> Block:
+    """A block whose lines of mathematics are broken where they are too wide."""
+    return Maths(tuple(part for row in block.rows for part in _broken(row))) if isinstance(block, Maths) else block
+
+
+def _broken(row: Row) -> Iterator[Row]:
+    """A line, or two that part before the last logarithm that is subtracted, within a divergence, or before a network."""
+    parts = re.fullmatch(r"(.*)( - \\log |\\,\\Vert\\, | = f_)(.*)", row.right)
+    if parts is None or _letters(row.left + row.right) <= WIDEST:
+        yield row
+        return
+    yield Row(row.left, parts[1])
+    yield Row("", rf"\qquad {parts[2].lstrip()}{parts[3]}")
 
 
 def _letters(latex: str) -> int:
@@ -153,8 +168,12 @@ def _initials(formulas: Formulas, side: Side) -> Iterator[str]:
 
 
 def _variables(formulas: Formulas) -> Table:
-    rows = (_row(formulas, node) for node in formulas.graph.variables.values())
-    return Table(("symbol", "name", "role", "family", "shape", "plates"), tuple(rows))
+    """A column is there if it says something: names do where a symbol was chosen that does not follow from its name."""
+    rows = [_row(formulas, node) for node in formulas.graph.variables.values()]
+    chosen = any(variable.symbol for variable in formulas.graph.spec.variables.values())
+    heading = ("symbol", "name", "role", "family", "shape", "plates")
+    kept = [place for place, word in enumerate(heading) if any(row[place] for row in rows) and (chosen or word != "name")]
+    return Table(tuple(heading[place] for place in kept), tuple(tuple(row[place] for place in kept) for row in rows))
 
 
 def _row(formulas: Formulas, node: VariableNode) -> tuple[str, ...]:
@@ -166,6 +185,6 @@ def _row(formulas: Formulas, node: VariableNode) -> tuple[str, ...]:
     shape = node.event[:-1] if node.family and node.family.simplex else node.event
     sizes = ["$" + r" \times ".join(map(str, shape)) + "$"] * bool(shape)
     sizes += [f"{node.event[-1]} categories"] if node.family and node.family.simplex else []
-    plates = ", ".join(rf"${formulas.index(plate)} = 1, \dots, {formulas.last(plate)}$" for plate in node.plates)
+    plates = ", ".join(rf"${formulas.index(plate)} \leq {formulas.last(plate)}$" for plate in node.plates)
     role = f"{node.role}{', collapsed' * node.collapse}"
     return f"${formulas.name(node.name)}$", f"`{node.name}`", role, family, " of ".join(sizes) or "scalar", plates

@@ -91,10 +91,10 @@ def _aligned(maths: Maths) -> str:
 
 
 def _tabular(table: Table) -> Iterator[str]:
-    yield f"\\leavevmode\\\\[1ex]\n\\begin{{tabular}}{{{'l' * len(table.heading)}}}"
+    yield f"\\leavevmode\\\\[1ex]\n{{\\small\\begin{{tabular}}{{@{{}}{'l' * len(table.heading)}@{{}}}}"
     yield f"  {' & '.join(table.heading)} \\\\ \\hline"
     yield from (f"  {' & '.join(map(_coded, row))} \\\\" for row in table.rows)
-    yield "\\end{tabular}"
+    yield "\\end{tabular}}"
 
 
 def _coded(text: str) -> str:
