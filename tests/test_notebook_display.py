@@ -37,6 +37,7 @@ def test_a_spec_a_graph_and_a_compilation_show_p_and_q() -> None:
     assert "\n".join(lines[2:4]) == SIDES
     assert lines[4:] == ["observed: image", "supervised: digit", "latent: style"]
     assert shown(compilation)["text/plain"].splitlines()[-1] == "63,834 parameters"
+    assert shown(graphvae.compile(DIGITS)()) == shown(compilation)
 
 
 def test_a_run_says_how_far_it_came(tmp_path: Path) -> None:
@@ -44,6 +45,7 @@ def test_a_run_says_how_far_it_came(tmp_path: Path) -> None:
     lines = shown(run)["text/plain"].splitlines()
     bound = run.metrics()[-1]["bound"]
     assert lines[-2:] == [str(tmp_path / "run"), f"epoch 1: bound {bound:.4g}"]
+    assert shown(graphvae.load(run)) == shown(run.compile())
 
 
 def test_a_display_raises_nothing(tmp_path: Path) -> None:

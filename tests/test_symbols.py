@@ -58,6 +58,20 @@ def named(name: str, symbol: str = "") -> ModelGraph:
     return compile_text(f"model: m\nvariables: {variables}\np: {{row: [{name}]}}\nq: {{{name}: [row]}}", "m.yaml").graph
 
 
+def test_two_names_of_one_symbol_are_words() -> None:
+    text = """
+model: m
+variables: {z1: {distribution: normal}, z_1: {distribution: normal}, z_2: {distribution: normal}, x: {distribution: normal, role: observed}}
+p: {x: [z1, z_1, z_2]}
+q: {z1: [x], z_1: [x], z_2: [x]}
+"""
+    graph = compile_text(text, "m.yaml").graph
+    assert [symbol_of(graph, name).text for name in graph.variables] == ["z1", "z_1", "z₂", "x"]
+    assert symbol_of(graph, "z_1").latex == r"\mathit{z\_1}"
+    chosen = compile_text(text.replace("z1: {distribution: normal}", "z1: {distribution: normal, symbol: u}"), "m.yaml").graph
+    assert [symbol_of(chosen, name).text for name in ("z1", "z_1")] == ["u", "z₁"]
+
+
 @pytest.mark.parametrize(("name", "latex", "text"), BY_RULE)
 def test_a_name_has_its_symbol_by_the_rule(name: str, latex: str, text: str) -> None:
     found = symbol_of(named(name), name)

@@ -1,7 +1,8 @@
 r"""What stands for a variable in pictures and equations. The form is `Symbol`, the verb `symbol_of`.
 
 It is what the spec says under `symbol`, or else the name, by one rule: a word is a word in italics; the name of a Greek letter
-is that letter; digits at the end stand below, and so does what follows the `_` behind a single letter.
+is that letter; digits at the end stand below, and so does what follows the `_` behind a single letter. Where the rule would
+make one symbol of two names, such as z1 and z_1, both are words.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from graphvae.compiler.graph import ModelGraph, VariableNode
@@ -46,6 +48,8 @@ def symbol_of(
     node = graph.variables.get(name)
     *outer, own = name.split(".")
     atoms = _read((node or graph.plates[name]).symbol or own)
+    if node and not node.symbol and _shared(graph, name):
+        atoms = (_word(own),)
     bold = bold and node is not None and _is_vector(node)
     if bold:
         atoms = tuple(map(_in_bold, atoms))
@@ -70,6 +74,14 @@ def _read(text: str) -> tuple[Atom, ...]:
     return _by_rule(text) if text.isidentifier() else parse_symbol(text)
 
 
+def _shared(graph: ModelGraph, name: str) -> bool:
+    """Whether the rule makes the same of another variable's name, in the same model."""
+    outer, _, own = name.rpartition(".")
+    others = (other.rpartition(".") for other, node in graph.variables.items() if other != name and not node.symbol)
+    return any(path == outer and _by_rule(other) == _by_rule(own) for path, _, other in others)
+
+
+@cache
 def _by_rule(name: str) -> tuple[Atom, ...]:
     base, _, below = name.partition("_")
     if _letter(base) and below.strip("_") == below != "":

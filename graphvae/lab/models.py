@@ -50,7 +50,8 @@ def new_model(compilation: Compilation) -> Model:
 def model_class(compilation: Compilation) -> type[Model]:
     """The class that a compilation's text defines. Its plugin is executed.
 
-    At the first pass of a network that is a class of the plugin, a head of another shape than the plan's is refused.
+    At the first pass of a network that is a class of the plugin, a head of another shape than the plan's is refused. In a
+    notebook, models show what their compilation does.
 
     Raises:
         FlagError: If the plugin fails, or what the spec names in it is no network.
@@ -66,6 +67,7 @@ def model_class(compilation: Compilation) -> type[Model]:
             raise FlagError.of("GV501", f"'{name}' is no torch.nn.Module, so its weights would not train", hint=hint)
         assert plugin is not None
         setattr(emitted, name, watched(network, plugin))
+    made._repr_mimebundle_ = lambda _, **asked: compilation._repr_mimebundle_(**asked)  # type: ignore[attr-defined]
     return made
 
 
