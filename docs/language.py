@@ -293,11 +293,11 @@ sub-model has it. A parent is a variable, `variable.previous` in the slot before
 
 ## Symbols
 
-In pictures and equations a variable has its `symbol`, or else its name: `style` is a word in italics, `z_1` and `z1` are $z_1$,
-`alpha` is $\\alpha$, and `z_alpha` is $z_\\alpha$. A symbol is written like such a name, or in a part of LaTeX that needs no
-package: letters, digits and signs, Greek letters, fonts (`\\mathbf{x}`), accents (`\\hat{x}`), and what stands below or above
-(`x_{i,j}^2`). Write it without quotes or in single ones, since a backslash means something else to YAML in double ones. The
-index of a plate is a name.
+In pictures and equations a variable has its `symbol`, or else its name: `style` is a word in italics, `z_1` or `z1` is $z_1$
+(a model with both has words), `alpha` is $\\alpha$, and `z_alpha` is $z_\\alpha$. A symbol is written like such a name, or in
+a part of LaTeX that needs no package: letters, digits and signs, Greek letters, fonts (`\\mathbf{x}`), accents (`\\hat{x}`),
+and what stands below or above (`x_{i,j}^2`). Write it without quotes or in single ones, since a backslash means something else
+to YAML in double ones. The index of a plate is a name.
 
 ## Schedules
 

@@ -98,8 +98,16 @@ def test_names_fit_into_their_marks(spec: Path, style: str) -> None:
 
 @every_picture
 def test_frames_hold_their_own_and_nothing_else(spec: Path, style: str) -> None:
-    graph = read_graph(spec)
-    drawn = sketch(graph, STYLES[style])
+    frames_hold_their_own(read_graph(spec), STYLES[style])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_frames_of_random_specs_hold_their_own(seed: int) -> None:
+    frames_hold_their_own(compile_text(random_plate_spec(seed), "random.yaml").graph, STYLES["column"])
+
+
+def frames_hold_their_own(graph: ModelGraph, style: Style) -> None:
+    drawn = sketch(graph, style)
     members = {group.name: group.members for group in drawn.groups}
     for panel in compose(drawn, {}).scene.panels:
         for frame in panel.frames:

@@ -61,7 +61,11 @@ def named(name: str, symbol: str = "") -> ModelGraph:
 def test_two_names_of_one_symbol_are_words() -> None:
     text = """
 model: m
-variables: {z1: {distribution: normal}, z_1: {distribution: normal}, z_2: {distribution: normal}, x: {distribution: normal, role: observed}}
+variables:
+  z1: {distribution: normal}
+  z_1: {distribution: normal}
+  z_2: {distribution: normal}
+  x: {distribution: normal, role: observed}
 p: {x: [z1, z_1, z_2]}
 q: {z1: [x], z_1: [x], z_2: [x]}
 """

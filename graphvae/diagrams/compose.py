@@ -220,9 +220,12 @@ class _Drawing:
         found = 0
         for members in (group.members for group in self.sketch.groups if child in group.members):
             held = around([*room, *(box for name in self.marks if name in members for box in self.held[name])])
-            frame = grown(held, self.metrics.margin)
-            found += sum(overlap(frame, mark_box(mark)) for name, mark in self.marks.items() if name not in members)
+            found += self._reached(grown(held, self.metrics.margin), members)
         return found
+
+    def _reached(self, box: Box, members: frozenset[str]) -> int:
+        """How many marks a box reaches that are not of a group."""
+        return sum(overlap(box, mark_box(mark)) for name, mark in self.marks.items() if name not in members)
 
     def frames(self) -> None:
         """Plates and sub-models, from the inside out."""
@@ -231,7 +234,9 @@ class _Drawing:
             held = [box for name in self.marks if name in group.members for box in self.held[name]]
             if held:
                 inside = [_box_of(frame) for inner, frame in made if inner.members & self.marks.keys() <= group.members]
-                frame = _frame(group, self.sketch.labels[group.name], around([*held, *inside]), self.metrics)
+                label, whole = self.sketch.labels[group.name], around([*held, *inside])
+                frames = [_frame(group, label, whole, self.metrics, lean) for lean in (0.5, 1.0, 0.0)]
+                frame = min(frames, key=lambda frame: self._reached(_box_of(frame), group.members))
                 made.append((group, self._cleared(frame, group.members)))
         self.framed = [frame for _, frame in reversed(made)]
         self.router.boxes += [(text_box(frame.label), "") for frame in self.framed]
@@ -241,10 +246,9 @@ class _Drawing:
         """As much wider to the right as it takes for arrows to leave the frame beside its label, where there is room."""
         edges = [edge for half in self.halves for edge in half.edges if (edge.tail in members) != (edge.head in members)]
         ways = [samples(bent(self.marks[edge.tail].centre, self.marks[edge.head].centre, 0)) for edge in edges]
-        others = [mark_box(mark) for name, mark in self.marks.items() if name not in members]
         for more in range(0, 50, 5):
             wider = replace(frame, upper=(frame.upper[0] + more, frame.upper[1]), label=_moved(frame.label, float(more), 0.0))
-            if more and any(overlap(_box_of(wider), other) for other in others):
+            if more and self._reached(_box_of(wider), members):
                 break
             if not any(holds(grown(text_box(wider.label), _CLEAR), way).any() for way in ways):
                 return wider
@@ -309,11 +313,14 @@ def _towards(mark: Mark, others: Sequence[Mark]) -> float:
     return math.degrees(math.atan2(up, across)) if math.hypot(across, up) > 0.1 else 90.0
 
 
-def _frame(group: Group, label: Symbol, held: Box, metrics: Metrics) -> Frame:
-    """A frame around what it holds, with a line for its label: at the bottom of a plate, at the top of a sub-model."""
+def _frame(group: Group, label: Symbol, held: Box, metrics: Metrics, lean: float = 0.5) -> Frame:
+    """A frame around what it holds, with a line for its label: at the bottom of a plate, at the top of a sub-model.
+
+    `lean` is the share of what the label needs beyond that which is on the right.
+    """
     left, lower, right, upper = held
-    spare = max(0.0, extent(label, metrics.small)[0] + 8 - (right - left) - 2 * metrics.margin) / 2
-    left, right = left - metrics.margin - spare, right + metrics.margin + spare
+    spare = max(0.0, extent(label, metrics.small)[0] + 8 - (right - left) - 2 * metrics.margin)
+    left, right = left - metrics.margin - (1 - lean) * spare, right + metrics.margin + lean * spare
     if group.kind == "plate":
         lower, upper = lower - metrics.band - 2, upper + metrics.margin
         text = Text(label, (right - 4, lower + metrics.band / 2), metrics.small, "right")
