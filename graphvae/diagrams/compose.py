@@ -348,7 +348,7 @@ def _captions(sketch: Sketch, halves: Sequence[Half], letter: str, held: Box, me
     middle, up = (held[0] + held[2]) / 2, held[1] - 4 - metrics.band / 2
     for half, word in zip(halves, words, strict=True):
         pieces = [*([upright(word)] if word else []), *_factorisation(sketch, half)]
-        note = [upright(f"{each} ") for each in sketch.derived.split()] if half.name == "q" else []
+        note = sketch.derived if half.name == "q" else []
         width = max(held[2] - held[0], _CAPTION)
         for line in [*_lines(pieces, width, metrics.small), *(_lines(note, width, metrics.small) if note else [])]:
             yield Text(line, (middle, up), metrics.small)

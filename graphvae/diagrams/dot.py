@@ -20,9 +20,8 @@ from dataclasses import dataclass
 
 import graphviz
 
-from graphvae.compiler.graph import factorised
 from graphvae.diagrams.boxes import Box
-from graphvae.diagrams.sketch import Edge, Half, Link, Sketch, links
+from graphvae.diagrams.sketch import Edge, Half, Link, Sketch, factorisation, links
 
 LOOKS = {
     "latent": {"fillcolor": "white"},
@@ -77,22 +76,17 @@ class _Panel:
     def drawn(self, letter: str) -> graphviz.Digraph:
         """The panel over its caption."""
         nested, side = self.sketch.nested, self.half.name
-        lines = [f"({letter}) {self.factorisation}"]
+        lines = [f"({letter}) {factorisation(self.sketch, self.half)}"]
         if nested.crossing:
             lines.append(f"{', '.join(map(self.slots, nested.crossing))} below a name: a plate whose box would cross another")
         if side == "q" and self.sketch.derived:
-            lines.append(self.sketch.derived)
+            lines.append("".join(piece.text for piece in self.sketch.derived))
         caption = "\\n".join(map(graphviz.escape, lines))
         panel = graphviz.Digraph(f"cluster_{side}", graph_attr={**_PANEL, "label": caption})
         self.fill(panel, nested.variables, nested.boxes)
         for link in links(self.sketch):
             panel.edge(f"{side}.{link.upper}", f"{side}.{link.lower}", **self.arrow(link))
         return panel
-
-    @property
-    def factorisation(self) -> str:
-        """`q(digit, style | image)`: what is random on this side, given what it is conditioned on."""
-        return factorised(self.half.name, self.half.random, self.half.given)
 
     def fill(self, part: graphviz.Digraph, names: Iterable[str], boxes: Iterable[Box]) -> None:
         """Nodes, and boxes with what is in them."""

@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from graphvae.compiler.graph import factorised
 from graphvae.diagrams.boxes import Box
-from graphvae.diagrams.sketch import Edge, Half, Node, Sketch
+from graphvae.diagrams.sketch import Edge, Half, Node, Sketch, factorisation
 
 _LINE = "stroke:#000000,color:#000000"
 LOOKS = {
@@ -53,7 +52,7 @@ class _Panel:
     def lines(self) -> Iterator[str]:
         """A box without a border, around everything."""
         side, nested = self.half.name, self.sketch.nested
-        yield f"subgraph {side}[{_quoted(factorised(side, self.half.random, self.half.given))}]"
+        yield f"subgraph {side}[{_quoted(factorisation(self.sketch, self.half))}]"
         yield from _indented(self.inside(nested.variables, nested.boxes))
         yield from _indented(map(self.edge, self.half.edges))
         yield "end"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName
+from graphvae.compiler.graph import ConditionalNode, ModelGraph, Side, SideName, factorised
 from graphvae.diagrams.boxes import Group, Nest, groups, nest
 from graphvae.diagrams.scene import Look, Point
 from graphvae.diagrams.symbols import Symbol, symbol_of
@@ -85,11 +85,14 @@ class Sketch:
         return nest(list(self.nodes), self.groups)
 
     @property
-    def derived(self) -> str:
-        """What of q is derived from p, by name where it is not all; "" if nothing is."""
+    def derived(self) -> list[Symbol]:
+        """`z derived from p` in pieces between which a line may end: what of q is, named where it is not all of it."""
         names = [name for each in self.graph.derived for name in each.conditionals]
-        of = "" if len(names) == len(self.graph.named("latent", "supervised")) else f"{', '.join(names)} "
-        return f"{of}derived from p" if names else ""
+        named = len(names) < len(self.graph.named("latent", "supervised"))
+        symbols = [self.symbol(name) for name in names if named]
+        listed = [Symbol(rf"{each.latex},\ ", f"{each.text}, ") for each in symbols[:-1]]
+        last = [Symbol(rf"{each.latex}\ ", f"{each.text} ") for each in symbols[-1:]]
+        return [*listed, *last, *map(upright, ("derived ", "from ", "p"))] if names else []
 
     def placed(self, more: Mapping[str, Point]) -> dict[str, Point]:
         """The places of nodes that the spec gives, and those that are given beside it, which go before."""
@@ -240,3 +243,9 @@ def _label(graph: ModelGraph, group: Group) -> Symbol:
     node, index = graph.plates[group.name], symbol_of(graph, group.name)
     last = symbol_of(graph, node.count) if node.count else Symbol(str(node.size), str(node.size))
     return Symbol(rf"{index.latex} = 1, \dots, {last.latex}", f"{index.text} = 1…{last.text}")
+
+
+def factorisation(sketch: Sketch, half: Half) -> str:
+    """`q(z, y | x)` in the letters of Unicode: what is random on a side, given what it is conditioned on."""
+    random, given = ([sketch.symbol(name).text for name in names] for names in (half.random, half.given))
+    return factorised(half.name, random, given)
