@@ -24,8 +24,8 @@ def equations(graph: ModelGraph) -> Page:
 
     >>> from graphvae.compiler.check import read_graph
     >>> found = equations(read_graph("specs/digits.yaml"))
-    >>> print(found.sections[0].blocks[0].rows[0].right)
-    = p(\mathit{digit})\, p(\mathit{style})\, p_{\theta}(\mathit{image} \mid \mathit{digit}, \mathit{style})
+    >>> print(found.sections[0].blocks[0].rows[1].right)
+    \quad = p(\mathit{digit})\, p(\mathit{style})\, p_{\theta}(\mathit{image} \mid \mathit{digit}, \mathit{style})
     """
     formulas = Formulas(graph)
     return Page(
