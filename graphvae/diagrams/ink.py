@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from graphvae.diagrams.compose import SQUARE
 from graphvae.diagrams.curves import Box, Curve, direction, mark_box, part
+from graphvae.diagrams.metrics import SQUARE
 from graphvae.diagrams.scene import Frame, Mark, Panel, Point, Text, over_arrows
 from graphvae.diagrams.typeset import box as text_box
 

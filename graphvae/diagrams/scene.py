@@ -7,12 +7,13 @@ nothing but how its format says an ellipse, a curve and a piece of mathematics.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Literal, TypeVar, cast
 
 from graphvae.diagrams.symbols import Symbol
 
 Point = tuple[float, float]
+Part = TypeVar("Part")
 Look = Literal["latent", "observed", "supervised", "deterministic", "given", "sub-model"]
 Align = Literal["left", "centre", "right"]
 
@@ -87,6 +88,11 @@ class Frame:
     lower: Point
     upper: Point
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Its left, lower, right and upper edge."""
+        return *self.lower, *self.upper
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -115,3 +121,14 @@ class Scene:
     width: float
     height: float
     panels: tuple[Panel, ...]
+
+
+def moved(part: Part, across: float, up: float) -> Part:
+    """Anything of a scene, moved."""
+    if isinstance(part, tuple) and len(part) == 2 and all(isinstance(number, float) for number in part):
+        return cast(Part, (part[0] + across, part[1] + up))
+    if isinstance(part, tuple):
+        return cast(Part, tuple(moved(each, across, up) for each in part))
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{each.name: moved(getattr(part, each.name), across, up) for each in fields(part)})
+    return part

@@ -35,6 +35,10 @@ class Style:
     bold_vectors: bool = False
 
 
+PARAMETERS = {"p": Symbol(r"\theta", "θ"), "q": Symbol(r"\phi", "φ")}
+"""The weights of the networks of a side."""
+
+
 @dataclass(frozen=True)
 class Node:
     """What becomes a mark."""
@@ -249,3 +253,9 @@ def factorisation(sketch: Sketch, half: Half) -> str:
     """`q(z, y | x)` in the letters of Unicode: what is random on a side, given what it is conditioned on."""
     random, given = ([sketch.symbol(name).text for name in names] for names in (half.random, half.given))
     return factorised(half.name, random, given)
+
+
+def before(sketch: Sketch, edge: Edge) -> Symbol:
+    """What stands at an arrow from the slot before."""
+    index = sketch.index(edge.previous)
+    return Symbol(f"{index.latex} - 1", f"{index.text}−1")

@@ -11,9 +11,9 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from graphvae.diagrams.compose import SQUARE
 from graphvae.diagrams.curves import at
 from graphvae.diagrams.ink import DASHES, LINE
+from graphvae.diagrams.metrics import SQUARE
 from graphvae.diagrams.scene import Align, Arrow, Factor, Mark, Panel, Point, Scene, Text, over_arrows
 from graphvae.diagrams.symbols import for_latex
 
