@@ -371,7 +371,7 @@ class PlateAuthor:
     def conditional(self, name: str, before: list[str], family: str, inside: Sequence[str] = ()) -> Block:
         """Parents here or in other plates, the index of a plate, and what was in the slot before."""
         parents = [*inside, *(parent for parent in before if self.chance(0.6))]
-        parents += [plate for plate in self.plates_of(name) if self.chance(0.25)]
+        parents += [plate for plate in sorted(self.plates_of(name)) if self.chance(0.25)]
         made: Block = {}
         if self.loops and "s" in self.plates_of(name):
             earlier = [other for other in [name, name, *before] if self.plates_of(other) == self.plates_of(name)]

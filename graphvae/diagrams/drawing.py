@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from graphvae.diagrams.boxes import Group
@@ -62,6 +62,7 @@ class Drawing:
         mark, small = self.marks[child], self.metrics.small
         wanted = _towards(mark, [self.marks[tail] for tail in tails])
         best: tuple[float, Mark, Text] | None = None
+        outer = [group for group in self.sketch.groups if child in group.members]
         for turn in (0, 30, -30, 60, -60, 90, -90, 120, -120, 150, -150, 180):
             way = math.radians(wanted + turn)
             reach = 1 / math.hypot(math.cos(way) / (mark.width / 2), math.sin(way) / (mark.height / 2)) + 13
@@ -71,7 +72,8 @@ class Drawing:
                 at = (centre[0] + side * (SQUARE / 2 + 3), centre[1])
                 text = Text(family, at, small, "left" if side == 1 else "right")
                 room = [text_box(text), mark_box(square)]
-                cost = sum(map(self.router.crowd, room)) + abs(turn) + (side == -1) + BLOCKED * self._intrudes(child, room)
+                taken = sum(map(self.router.crowd, room)) + BLOCKED * self._intrudes(around(room), outer)
+                cost = taken + abs(turn) + (side == -1)
                 if best is None or cost < best[0]:
                     best = (cost, square, text)
         assert best is not None
@@ -82,12 +84,13 @@ class Drawing:
         self.held[child] += [mark_box(square), text_box(text)]
         self.router.boxes += [(mark_box(square), child), (text_box(text), "")]
 
-    def _intrudes(self, child: str, room: Sequence[Box]) -> int:
-        """How many marks a frame around a node would reach, if it held more."""
+    def _intrudes(self, box: Box, groups: Iterable[Group]) -> int:
+        """How many marks the frames of groups would reach, from the inside out, if they held a box as well."""
         found = 0
-        for members in (group.members for group in self.sketch.groups if child in group.members):
-            held = around([*room, *(box for name in self.marks if name in members for box in self.held[name])])
-            found += self._reached(grown(held, self.metrics.margin), members)
+        for group in sorted(groups, key=lambda group: len(group.members)):
+            held = [other for name in self.marks if name in group.members for other in self.held[name]]
+            box = grown(around([box, *held]), self.metrics.margin)
+            found += self._reached(box, group.members)
         return found
 
     def _reached(self, box: Box, members: frozenset[str]) -> int:
@@ -103,19 +106,25 @@ class Drawing:
                 inside = [frame.box for inner, frame in made if inner.members & self.marks.keys() <= group.members]
                 label, whole = self.sketch.labels[group.name], around([*held, *inside])
                 frames = [_frame(group, label, whole, self.metrics, lean) for lean in (0.5, 1.0, 0.0)]
-                frame = min(frames, key=lambda frame: self._reached(frame.box, group.members))
-                made.append((group, self._cleared(frame, group.members)))
+                frame = min(frames, key=lambda frame: self._taken(frame.box, group))
+                made.append((group, self._cleared(frame, group)))
         self.framed = [frame for _, frame in reversed(made)]
         self.router.boxes += [(text_box(frame.label), "") for frame in self.framed]
         self.router.frames += [(frame.box, group.members) for group, frame in made]
 
-    def _cleared(self, frame: Frame, members: frozenset[str]) -> Frame:
+    def _taken(self, box: Box, group: Group) -> int:
+        """How many marks are in the way of a frame, or of the frames around it."""
+        around_it = [other for other in self.sketch.groups if other is not group and group.members <= other.members]
+        return self._reached(box, group.members) + self._intrudes(box, around_it)
+
+    def _cleared(self, frame: Frame, group: Group) -> Frame:
         """As much wider to the right as it takes for arrows to leave the frame beside its label, where there is room."""
+        members = group.members
         edges = [edge for half in self.halves for edge in half.edges if (edge.tail in members) != (edge.head in members)]
         ways = [samples(bent(self.marks[edge.tail].centre, self.marks[edge.head].centre, 0)) for edge in edges]
         for more in range(0, 50, 5):
             wider = replace(frame, upper=(frame.upper[0] + more, frame.upper[1]), label=moved(frame.label, float(more), 0.0))
-            if more and self._reached(wider.box, members):
+            if more and self._taken(wider.box, group):
                 break
             if not any(holds(grown(text_box(wider.label), _CLEAR), way).any() for way in ways):
                 return wider
