@@ -88,10 +88,13 @@ class Drawing:
         """How many marks the frames of groups would reach, from the inside out, if they held a box as well."""
         found = 0
         for group in sorted(groups, key=lambda group: len(group.members)):
-            held = [other for name in self.marks if name in group.members for other in self.held[name]]
-            box = grown(around([box, *held]), self.metrics.margin)
+            box = grown(around([box, *self._held_by(group)]), self.metrics.margin)
             found += self._reached(box, group.members)
         return found
+
+    def _held_by(self, group: Group) -> list[Box]:
+        """What a frame around a group holds of its nodes."""
+        return [box for name in self.marks if name in group.members for box in self.held[name]]
 
     def _reached(self, box: Box, members: frozenset[str]) -> int:
         """How many marks a box reaches that are not of a group."""
@@ -101,7 +104,7 @@ class Drawing:
         """Plates and sub-models, from the inside out."""
         made: list[tuple[Group, Frame]] = []
         for group in sorted(self.sketch.groups, key=lambda group: -len(group.members))[::-1]:
-            held = [box for name in self.marks if name in group.members for box in self.held[name]]
+            held = self._held_by(group)
             if held:
                 inside = [frame.box for inner, frame in made if inner.members & self.marks.keys() <= group.members]
                 label, whole = self.sketch.labels[group.name], around([*held, *inside])

@@ -53,7 +53,7 @@ def ink(panel: Panel) -> Iterable[Piece]:
     for frame in panel.frames:
         yield Piece("frame", frame.name or "rows", (_rectangle(frame), frame.label))
     for arrow in panel.arrows:
-        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", (*_arrow(arrow.curve, arrow.pointed, arrow.side == "q"),))
+        yield Piece("arrow", f"{arrow.tail} to {arrow.head}", tuple(_arrow(arrow.curve, arrow.pointed, arrow.side == "q")))
     for factor in panel.factors:
         square = Shape(_straight(_corners(factor.centre, SQUARE / 2)), BLACK, line=False)
         stem = _arrow(factor.curve, True, factor.side == "q")
