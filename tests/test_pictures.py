@@ -101,6 +101,14 @@ def test_frames_hold_their_own_and_nothing_else(spec: Path, style: str) -> None:
     frames_hold_their_own(read_graph(spec), STYLES[style])
 
 
+@pytest.mark.parametrize("name", ["faces", "multi_mnist"])
+def test_parameters_stand_outside_of_the_rows_of_panels_that_are_stacked(name: str) -> None:
+    graph = read_graph(ROOT / f"specs/{name}.yaml")
+    p, q = composed(graph, Style(width="two-column", detail="full")).scene.panels
+    assert min(mark.centre[1] for mark in p.marks) > max(mark.centre[1] for mark in q.marks), "one above the other"
+    frames_hold_their_own(graph, Style(width="two-column", detail="full"))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_frames_of_random_specs_hold_their_own(seed: int) -> None:
     frames_hold_their_own(compile_text(random_plate_spec(seed), "random.yaml").graph, STYLES["column"])
